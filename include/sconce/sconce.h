@@ -1,0 +1,16 @@
+/* Everything: the core of sconce.  sconce/ev.h (libev) and sconce/http.h are included by who needs them. */
+#ifndef SCONCE_SCONCE_H
+#define SCONCE_SCONCE_H
+
+#include <sconce/backend.h>
+#include <sconce/endpoint.h>
+#include <sconce/inspect.h>
+#include <sconce/loop.h>
+#include <sconce/sock.h>
+#include <sconce/timer.h>
+#include <sconce/transport.h>
+#include <sconce/version.h>
+#include <sconce/watch.h>
+#include <sconce/write.h>
+
+#endif

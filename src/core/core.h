@@ -1,0 +1,558 @@
+/* Private to the core: the loop, the side record, the queue, and the calls between the core's files.
+ *
+ *   loop.c      a loop's life, the turn, post-loop callbacks, deferred calls
+ *   table.c     ids: one slot table
+ *   sock.c      a socket's life: init, interest, close, holds, detach
+ *   dispatch.c  what happens when a socket is ready, and when a dispatch ends
+ *   read.c      reading and pushing back
+ *   write.c     the write calls: what is gathered, sent, queued
+ *   queue.c     items and their memory, completions
+ *   flush.c     queue -> kernel
+ *   transfer.c  one socket's input as an item of another's queue
+ *   timer.c     a pairing heap; timeout.c: the wheel of idle timeouts, the kinds
+ *   post.c, work.c   other threads
+ *   addr.c, endpoint.c, listen.c, connect.c, transport.c, watch.c, signal.c, child.c, inspect.c */
+#ifndef SCONCE_CORE_H
+#define SCONCE_CORE_H
+
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+
+#include <sconce/sconce.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* Limits; each is named in the manual. */
+enum {
+	GATHER_SIZE = 64 * 1024,	/* the loop's gather buffer */
+	SEND_NOW = 32 * 1024,		/* a write of this size leaves at once, without a copy */
+	READ_SHARED = 256 * 1024,	/* the loop's read buffer */
+	READ_TIMES = 4,			/* event_reads per readiness */
+	FLUSH_BYTES = 1024 * 1024,	/* what one flush hands to the kernel */
+	FLUSH_COMPLETIONS = 32,		/* completions per socket and flush */
+	FLUSH_ROUNDS = 32,		/* passes over what hooks and completions of a flush wrote */
+	FILE_STEP = 256 * 1024,
+	SPLICE_MIN = 32 * 1024,		/* below it a transfer copies */
+	COPY_STEP = 64 * 1024,
+	IOV_COUNT = 64,
+	SMALL_ITEM = 256,		/* bytes of a small item, header included */
+	RECORDS = 256			/* completion records each loop keeps for bad times */
+};
+
+/* _flags.  The low byte holds the reasons against reading (SCONCE_PAUSE_...). */
+enum {
+	FL_PAUSED = 0xff,
+	FL_WISH_WRITE = 1 << 8,		/* the application wants event_write */
+	FL_STUCK = 1 << 9,		/* the kernel's last answer was EAGAIN; or connecting: writes wait */
+	FL_DIRTY = 1 << 10,		/* on loop->dirty or loop->later */
+	FL_INTEREST = 1 << 11,		/* interest changed; arm before the next wait */
+	FL_HUP_WATCHED = 1 << 12,	/* watch_hup() was called */
+	FL_HUP_TOLD = 1 << 13,
+	FL_ERR_TOLD = 1 << 14,
+	FL_ERR_PENDING = 1 << 15,	/* event_err is due */
+	FL_HUP_PENDING = 1 << 16,	/* event_hup is due */
+	FL_WR_END = 1 << 17,		/* nothing can be sent any more */
+	FL_WR_SHUT = 1 << 18,		/* SHUT_WR when the queue has gone */
+	FL_HIGH = 1 << 19,		/* above the high mark, told */
+	FL_DRAIN = 1 << 20,		/* the kernel has refused bytes since the queue was empty */
+	FL_READ_FULL = 1 << 21,		/* the last read filled its buffer */
+	FL_READ_TRIED = 1 << 22,	/* the hook has read */
+	FL_NO_GATHER = 1 << 23,
+	FL_NO_LINGER = 1 << 24,
+	FL_NOTSOCK = 1 << 25,		/* readv/writev, not recv/send */
+	FL_WATCH = 1 << 26,		/* a struct sconce_watch; the fd is not ours */
+	FL_INTERNAL = 1 << 27,		/* the library's own: not counted, does not keep the loop */
+	FL_SOURCE = 1 << 28,		/* a transfer wants this socket's input */
+	FL_SIDE_HOT = 1 << 29,		/* pushed-back input, a transport or a transfer: take the slow path */
+	FL_IDLE_OFF = 1 << 30,		/* input-idle timeout set but not in the wheel */
+	FL_CONNECT_TOLD = (int)(1u << 31)	/* event_connect is due: the connect (or handshake) is decided */
+};
+
+/* What keeps a write from being gathered. */
+#define FL_NO_FAST_WRITE (FL_STUCK | FL_WR_END | FL_WR_SHUT | FL_NO_GATHER | \
+	SCONCE_PAUSE_ENDING | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)
+
+/* ---- queue ---- */
+
+enum item_kind { ITEM_BYTES, ITEM_REF, ITEM_FILE, ITEM_CB, ITEM_TRANSFER };
+enum item_pool { POOL_RECORD, POOL_RESERVE, POOL_SMALL, POOL_HEAP, POOL_GATHER };
+
+struct sconce__item {
+	struct sconce__item *next;
+	uint8_t kind, pool;
+	int32_t status;			/* once finished: what done() gets */
+	uint64_t len;			/* bytes left */
+	sconce_done_fn *done;
+	void *arg;
+	union {
+		struct { uint32_t off, cap; } bytes;	/* in the payload behind this header */
+		const char *ref;
+		struct { int64_t offset; int fd; } file;
+		struct sconce__transfer *transfer;
+		struct sconce_sock *sock;		/* of a failed call: whose done() this is */
+	};
+};
+
+static inline char *
+item_payload(struct sconce__item *it)
+{
+	return (char *)(it + 1);
+}
+
+/* What waits to be sent, and completions that are due.  Exists only while there is one of them. */
+struct sconce__queue {
+	struct sconce__item *head, *tail;	/* in order */
+	struct sconce__item *done, **done_tail;	/* finished, done() not yet run */
+	uint64_t bytes;				/* left in head..tail */
+	uint64_t held;				/* of these: copies */
+	uint32_t items;
+	uint32_t wait_done;			/* an item failed: nothing leaves until its done() has run */
+};
+
+/* ---- side record ---- */
+
+struct sconce__timeout {
+	struct sconce_timer timer;
+	struct sconce_sock *sock;
+	int64_t last;				/* OUTPUT: when the kernel last took something */
+	int64_t value;				/* ns */
+};
+
+struct sconce__side {
+	char *unread;				/* pushed-back bytes at unread + unread_off */
+	size_t unread_off, unread_len, unread_cap;
+	bool end_seen;				/* the kernel's end has been met behind pushed-back bytes */
+	size_t end_len;				/* how many there were then: no progress since means the end */
+	struct sconce_sock *unread_next, **unread_prevp;	/* loop->unread */
+
+	uint64_t high, low, cap;		/* marks_set, cap_set */
+	bool marks_set, cap_set;
+
+	struct sconce__timeout *timeout[SCONCE_TIMEOUT_KINDS];	/* INPUT unused: it is in the base */
+
+	const struct sconce_transport *transport;
+	void *transport_state;
+	bool read_wants_write, write_wants_read, handshaking;
+	bool shut_pending;			/* transport->shutdown has begun and wants more */
+	uint8_t handshake_want;			/* SCONCE_READ or SCONCE_WRITE */
+
+	sconce_sock_post_loop_fn *post_fn;
+	void *post_arg;
+	uint64_t post_turn;			/* set in this turn's step 7: not before the next */
+	struct sconce_sock *post_next, **post_prevp;	/* loop->post_socks, in order set */
+
+	struct sconce__transfer *transfer;	/* this socket is its source */
+	uint64_t transferred;
+
+	struct sconce_addr *peer;
+	struct sconce__connect *connect;
+	struct sconce_fail *fail;
+	struct sconce_timer *bound;		/* timers tied to this socket */
+	struct sconce_listener *listener;	/* counted there */
+	struct sconce_sock *sock;
+};
+
+/* ---- loop ---- */
+
+struct sconce__call {
+	struct sconce__call *next;
+	sconce_call_fn *fn;
+	void *arg;
+	uint64_t sock_id;			/* 0: not bound; CALL_WORK: posted, the end of a sconce_work() */
+	int status;
+};
+
+#define CALL_WORK UINT64_MAX
+
+struct call_list {
+	struct sconce__call *head, **tail;
+};
+
+struct sock_list {
+	struct sconce_sock *head, **tail;	/* linked by _next, _prevp */
+};
+
+struct post_loop {
+	sconce_post_loop_fn *fn;
+	void *arg;
+	bool fresh;				/* added during step 7 */
+};
+
+#define WHEEL_LEVELS 22
+#define WHEEL_SLOTS 128
+
+struct wheel {
+	void **slots;				/* [WHEEL_LEVELS][WHEEL_SLOTS] of nodes; NULL until used */
+	uint64_t map[WHEEL_LEVELS][WHEEL_SLOTS / 64];	/* slots that may hold something */
+	int64_t tick;				/* the next 16 ms tick to look at */
+	int64_t next;				/* ns: no slot is due before; INT64_MAX: empty */
+	size_t count;
+};
+
+struct sconce_loop {
+	/* the hot part */
+	const struct sconce_backend *be;
+	void *ctx;
+	struct sconce_sock *gather_for;		/* may append to the gather buffer; NULL: nobody */
+	struct sconce__item *gather;		/* POOL_GATHER, GATHER_SIZE of payload; NULL: no memory */
+	size_t gather_len;
+	struct sconce_sock *gather_owner;	/* whose bytes are in it, when gather_len > 0 */
+	struct sconce_sock *current;		/* being dispatched */
+	struct sock_list dirty;			/* to be flushed at the end of the dispatch, or in step 5 */
+	unsigned depth;				/* dispatches and callbacks on the stack */
+	bool observed;				/* trace or accounting is on */
+	bool end_wanted, end_fed;		/* work for this turn's end exists; feed() has been called for it */
+	bool turn_wanted;			/* work for the next turn exists */
+	bool ending;				/* in steps 4 to 6 */
+	bool step7;				/* in post-loop callbacks */
+	uint32_t now_ms;			/* of now, since start */
+	uint64_t hooks;				/* run so far */
+	int64_t now, start;			/* ns */
+	uint64_t turn;
+	char *read_buf;				/* READ_SHARED; NULL until used */
+
+	/* work lists */
+	struct sock_list later;			/* dirty, but in the next turn */
+	struct sock_list hups;			/* to be watched for hang-ups, if still paused at the turn's end */
+	struct sock_list closing;		/* step 6, in the order closed */
+	struct sconce_sock *unread_offering;	/* its event_read runs for pushed-back bytes alone */
+	struct sconce_sock *unread;		/* with pushed-back input that may be offered; by side->unread_next */
+	struct call_list calls;			/* step 5 */
+	struct sconce_sock *post_socks, **post_socks_tail;
+	struct post_loop *post;
+	size_t post_count, post_cap;
+
+	/* the slot table */
+	struct sconce_sock ***chunks;
+	uint32_t chunk_count, slot_free, slot_used;	/* slot_free: first free slot + 1, 0 none */
+	uint64_t serial;
+	size_t count, all_count;		/* application's sockets; with the library's own */
+	size_t refs;				/* what else keeps the loop running: timers, calls, refs, signals, children, work */
+	bool kept;				/* what keep() was last told */
+
+	/* memory */
+	struct sconce__item *free_records, *free_small, *reserve;
+	struct sconce__item *reserve_block;	/* RECORDS of them */
+	unsigned free_small_count, free_record_count;
+	struct sconce__item *late, **late_tail;	/* done() of calls that failed; step 5 */
+	struct sconce__queue *free_queues, *reserve_queue;
+	struct sconce__item *spare;		/* POOL_HEAP, reserved before large sends */
+
+	/* time */
+	struct sconce_timer *heap;
+	uint64_t timer_order;
+	struct wheel wheel;
+	int64_t deadline;			/* as told to be->timer() */
+	double timeout;				/* loop timeout, seconds; negative: none */
+
+	/* other threads */
+	pthread_mutex_t post_lock;
+	struct call_list posted;
+	atomic_bool has_posted;
+	size_t works;				/* sconce_work() under way */
+	bool work_user;				/* counted among the pool's users */
+	pthread_t thread;
+
+	/* transfers */
+	int pipes[16][2];
+	int pipe_count;
+
+	/* endpoints, watches */
+	struct sconce_listener *starved;	/* listeners in EMFILE pause: any of them; see listen.c */
+	size_t starved_count;
+	int fresh_fd;				/* just made by us: needs no prepare(); -1 none */
+	struct sconce_sock *newest;		/* last socket initialised */
+	struct sconce__signals *signals;
+	struct sconce__child *children;
+
+	/* options and state */
+	uint64_t high, low, cap;
+	unsigned flags, backend_flags;
+	pid_t pid;				/* who made or forked it */
+	bool running, stop, freeing, post_false;
+	const struct sconce_backend *real_be;	/* under a trace */
+	void *real_ctx;
+	struct sconce_backend *trace_be;
+	sconce_trace_fn *trace_fn;
+	void *trace_arg;
+	struct account *accounts;
+	size_t account_count, account_cap;
+	bool accounting;
+};
+
+/* memory (loop.c) */
+static inline void *
+l_alloc(struct sconce_loop *l, size_t size)
+{
+	return l->be->alloc(NULL, size, l->ctx);
+}
+static inline void *
+l_realloc(struct sconce_loop *l, void *ptr, size_t size)
+{
+	return l->be->alloc(ptr, size, l->ctx);
+}
+static inline void
+l_free(struct sconce_loop *l, void *ptr)
+{
+	if (ptr != NULL)
+		l->be->alloc(ptr, 0, l->ctx);
+}
+void *sconce__zalloc(struct sconce_loop *l, size_t size);
+
+/* loop.c */
+/* Work for steps 4 to 6 of this turn (or, made in them, of the next) exists. */
+void sconce__feed(struct sconce_loop *l);
+/* Work that must wait for the next turn exists. */
+void sconce__feed_turn(struct sconce_loop *l);
+/* Something to wait for came (+1) or went (-1); the same for a socket. */
+void sconce__keep(struct sconce_loop *l, int change);
+void sconce__count(struct sconce_loop *l, int change);
+void sconce__post_loop_drop(struct sconce_sock *s);	/* with a side record only */
+/* Queues a prepared call record for step 5; cannot fail. */
+void sconce__call_push(struct sconce_loop *l, struct sconce__call *c);
+/* The earliest deadline changed. */
+void sconce__deadline_changed(struct sconce_loop *l);
+static inline bool
+sconce__in_hook(const struct sconce_loop *l)
+{
+	return l->depth > 0;
+}
+
+/* lists */
+static inline void
+list_init(struct sock_list *list)
+{
+	list->head = NULL;
+	list->tail = &list->head;
+}
+void sconce__list_push(struct sock_list *list, struct sconce_sock *s);
+/* Takes `s` off the list that it is on. */
+void sconce__list_remove(struct sconce_loop *l, struct sconce_sock *s);
+
+/* table.c */
+enum { SLOT_BITS = 24 };				/* of an id; the serial is above them */
+int sconce__table_add(struct sconce_loop *l, struct sconce_sock *s);	/* gives s->id; 0 or -ENOMEM */
+void sconce__table_remove(struct sconce_loop *l, struct sconce_sock *s);
+struct sconce_sock *sconce__table_get(const struct sconce_loop *l, uint64_t id);	/* closed ones too */
+struct sconce_sock *sconce__table_at(const struct sconce_loop *l, uint32_t slot);	/* NULL: empty */
+void sconce__table_fini(struct sconce_loop *l);
+
+/* sock.c */
+int sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sconce_sock_ops *ops, int fd, uint32_t flags);
+struct sconce__side *sconce__side(struct sconce_sock *s);		/* makes it; NULL: no memory */
+void sconce__sock_dirty(struct sconce_sock *s);			/* to be settled at the end of the dispatch or in step 5 */
+void sconce__sock_later(struct sconce_sock *s);			/* to be settled in the next turn */
+void sconce__interest(struct sconce_sock *s);			/* flags that decide interest have changed */
+void sconce__arm(struct sconce_sock *s);				/* applies it */
+int sconce__attach_fd(struct sconce_sock *s, int fd);			/* gives an fd to a socket without one */
+void sconce__drop_fd(struct sconce_sock *s);			/* takes it away again and closes it (connect tries the next address) */
+void sconce__sock_remove_now(struct sconce_sock *s);		/* FL_WATCH: off every list, be->del(handed on), table and counts; no hook */
+void sconce__step6(struct sconce_loop *l);				/* closes */
+void sconce__sock_error(struct sconce_sock *s, int errnum);		/* event_err is due */
+void sconce__side_hot(struct sconce_sock *s);			/* recomputes FL_SIDE_HOT */
+void sconce__pause_set(struct sconce_sock *s, unsigned why, bool on);	/* SCONCE_PAUSE_... bits, with all that follows */
+void sconce__sock_unhold(struct sconce_sock *s);			/* loop_free: a closed socket's holds are void */
+
+static inline unsigned
+sock_wants(const struct sconce_sock *s)
+{
+	uint32_t f = s->_flags;
+	unsigned events = 0;
+
+	if ((f & FL_PAUSED) == 0 || (f & FL_SOURCE))
+		events |= SCONCE_READ;
+	if (f & (FL_STUCK | FL_WISH_WRITE))
+		events |= SCONCE_WRITE;
+	return events;
+}
+
+/* dispatch.c */
+void sconce__enter(struct sconce_loop *l, struct sconce_sock *s);	/* hooks of `s` follow; NULL: other callbacks */
+void sconce__leave(struct sconce_loop *l);				/* flushes all that they wrote */
+void sconce__flush_dirty(struct sconce_loop *l);
+void sconce__step4(struct sconce_loop *l);				/* pushed-back input */
+void sconce__hook_begin(struct sconce_loop *l, const struct sconce_sock *s, const char *name, int64_t arg, void *mark);
+void sconce__hook_end(struct sconce_loop *l, const struct sconce_sock *s, const char *name, void *mark);
+struct hook_mark {
+	int64_t cpu;
+	const char *type;
+};
+/* Calls a hook (or completion) that exists, with trace and accounting when on. */
+#define CALL_HOOK(l, s, label, argvalue, call) do { \
+		(l)->hooks++; \
+		if (unlikely((l)->observed)) { \
+			struct hook_mark mark_; \
+			sconce__hook_begin((l), (s), (label), (argvalue), &mark_); \
+			call; \
+			sconce__hook_end((l), (s), (label), &mark_); \
+		} else { \
+			call; \
+		} \
+	} while (0)
+
+/* queue.c */
+struct sconce__item *sconce__record(struct sconce_loop *l);		/* NULL: no memory at all */
+struct sconce__item *sconce__bytes(struct sconce_loop *l, size_t cap);	/* an item with room for cap bytes, or NULL */
+void sconce__item_free(struct sconce_loop *l, struct sconce__item *it);
+struct sconce__queue *sconce__queue(struct sconce_sock *s);		/* makes it; NULL: no memory */
+struct sconce__queue *sconce__queue_sure(struct sconce_sock *s);	/* the same, from the reserve at worst */
+void sconce__queue_append(struct sconce__queue *q, struct sconce__item *it);
+void sconce__queue_trim(struct sconce_sock *s);			/* frees it when nothing is left in it */
+void sconce__finish_head(struct sconce_sock *s, int status);		/* head item is finished: to the done list */
+void sconce__cancel(struct sconce_sock *s, int status);		/* every item: to the done list */
+bool sconce__run_done(struct sconce_sock *s, int max);		/* runs due completions; true: some are left */
+void sconce__late_run(struct sconce_loop *l);			/* step 5: those */
+void sconce__fail_call(struct sconce_sock *s, sconce_done_fn *done, void *arg, int status);	/* done(status) from the loop */
+bool sconce__reserve_spare(struct sconce_loop *l, size_t len);
+void sconce__queue_fini(struct sconce_loop *l);
+bool sconce__gather_ready(struct sconce_loop *l);			/* the gather buffer and its reserves exist */
+
+/* flush.c */
+/* Offers gathered bytes and queue to the kernel.  No hook runs.  from_loop: transfers and files may use
+ * the shared buffer.  Returns true when all has gone. */
+bool sconce__flush(struct sconce_sock *s, bool from_loop);
+/* Puts `n` bytes that the kernel refused at the front (or behind what is queued); never fails after sconce__reserve_spare(). */
+void sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front);
+/* Gathered bytes become a queue item.  Returns false when there is no memory (nothing changed). */
+bool sconce__gather_commit(struct sconce_loop *l);
+/* The same, which cannot fail: at worst the gather buffer itself becomes the item. */
+void sconce__gather_spill(struct sconce_loop *l);
+void sconce__set_stuck(struct sconce_sock *s);			/* the kernel has refused bytes */
+void sconce__send_failed(struct sconce_sock *s, int errnum);
+ssize_t sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int count, bool more);
+void sconce__try_shutdown(struct sconce_sock *s);			/* SHUT_WR when wanted and the queue has gone */
+void sconce__took_some(struct sconce_sock *s);			/* the kernel accepted bytes: output-stall restarts */
+
+/* read.c */
+ssize_t sconce__kernel_read(struct sconce_sock *s, void *buf, size_t len);
+void sconce__input_end(struct sconce_sock *s, int errnum);
+void sconce__unread_drop(struct sconce_sock *s);			/* frees pushed-back bytes, off the list */
+size_t sconce__unread_take(struct sconce_sock *s, void *buf, size_t len);
+void sconce__unread_wake(struct sconce_sock *s);			/* offer them in step 4 */
+
+/* write.c, for transfer.c */
+struct sconce__item *sconce__transfer_item(struct sconce_sock *dst, int *error_out);	/* NULL: -EPIPE or -ENOMEM */
+int sconce__transfer_put(struct sconce_sock *dst, struct sconce__item *it);		/* what the call returns */
+
+/* transfer.c */
+enum pump { PUMP_DONE, PUMP_SOURCE, PUMP_STUCK, PUMP_BUDGET, PUMP_FAILED };
+enum pump sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget);
+void sconce__transfer_end(struct sconce__transfer *t);		/* the item is finished or cancelled: frees t, wakes src */
+void sconce__transfer_source_closed(struct sconce_sock *src);
+void sconce__transfer_source_ready(struct sconce_sock *src);
+uint64_t sconce__transfer_stuck_bytes(const struct sconce__transfer *t);
+void sconce__transfer_fini(struct sconce_loop *l);
+
+/* timer.c */
+int64_t sconce__clock(const struct sconce_loop *l);		/* ns; in hooks the turn's time, elsewhere read now */
+int64_t sconce__ns(double secs);				/* rounded up; less than 0 and NaN: 0; at most 60 years */
+void sconce__timers_run(struct sconce_loop *l);			/* step 2 */
+int64_t sconce__timers_next(const struct sconce_loop *l);		/* ns, INT64_MAX none */
+void sconce__timers_unbind(struct sconce_sock *s);			/* close: stops and unties all bound timers */
+void sconce__timers_cancel_all(struct sconce_loop *l);		/* loop_free */
+void sconce__timer_set(struct sconce_timer *t, int64_t due);		/* starts at an absolute time, ns */
+void sconce__timer_quiet(struct sconce_timer *t, bool quiet);		/* a quiet timer does not keep the loop running; its fn is no hook and is called outside of any */
+
+/* timeout.c */
+int sconce__timeouts_init(struct sconce_loop *l);			/* loop_new: 0 or -ENOMEM */
+void sconce__timeouts_run(struct sconce_loop *l);			/* step 5: idle timeouts that are due */
+int64_t sconce__timeouts_next(const struct sconce_loop *l);
+void sconce__timeouts_cancel(struct sconce_sock *s);		/* close */
+void sconce__idle_resume(struct sconce_sock *s);			/* reads are watched again, or activity after it fired */
+void sconce__idle_set(struct sconce_sock *s, uint32_t ms);		/* close_flush's deadline uses it too; 0 cancels */
+void sconce__output_stuck(struct sconce_sock *s);			/* the kernel began to refuse: starts OUTPUT */
+void sconce__output_moved(struct sconce_sock *s);			/* it took something: restarts; queue empty: stops */
+void sconce__ending_expired(struct sconce_sock *s);		/* sock.c: called by the wheel for an ENDING socket */
+void sconce__ending_step(struct sconce_sock *s);			/* sock.c: its queue may have gone */
+void sconce__ending_read(struct sconce_sock *s);			/* sock.c: its input is discarded */
+void sconce__fire_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind);	/* hook or close; from the loop */
+void sconce__connect_expired(struct sconce_sock *s);		/* connect.c: SCONCE_TIMEOUT_CONNECT fired */
+void sconce__timeouts_fini(struct sconce_loop *l);
+
+/* post.c */
+int sconce__post_init(struct sconce_loop *l);
+void sconce__post_run(struct sconce_loop *l, int status);		/* step 5 */
+void sconce__post_fini(struct sconce_loop *l);			/* runs what is left with -ECANCELED */
+void sconce__post_push(struct sconce_loop *l, struct sconce__call *c);	/* any thread; `c` is malloc()'s and now the list's */
+void sconce__post_fork(struct sconce_loop *l);			/* child, first of all: the lock may be held by nobody */
+
+/* work.c */
+void sconce__work_cancel(struct sconce_loop *l);			/* loop_free: waits for what runs; the rest is posted with -ECANCELED */
+void sconce__work_fork(struct sconce_loop *l);			/* child, after sconce__post_fork(): the threads are gone */
+
+/* transport.c */
+/* Drives the handshake; sets FL_CONNECT_TOLD when decided. */
+void sconce__handshake(struct sconce_sock *s);
+void sconce__handshake_begin(struct sconce_sock *s);		/* the fd is connected, the transport has a handshake */
+/* What the fd must be watched for when the core wants `wants`. */
+unsigned sconce__transport_wants(const struct sconce_sock *s, unsigned wants);
+/* The fd is ready: what the core is to treat as ready (0: the event was the handshake's). */
+unsigned sconce__transport_ready(struct sconce_sock *s, unsigned events);
+ssize_t sconce__transport_readv(struct sconce_sock *s, const struct iovec *iov, int count);	/* -EAGAIN for WANT_* */
+ssize_t sconce__transport_writev(struct sconce_sock *s, const struct iovec *iov, int count);
+int sconce__transport_shutdown(struct sconce_sock *s);		/* 0, -EAGAIN, -errno */
+bool sconce__transport_pending(const struct sconce_sock *s);
+void sconce__transport_fini(struct sconce_sock *s);
+
+/* connect.c */
+void sconce__connect_ready(struct sconce_sock *s);			/* a connecting socket is writable, or in error */
+void sconce__connect_fini(struct sconce_sock *s);
+void sconce__connect_report(struct sconce_sock *s);		/* FL_CONNECT_TOLD: runs event_connect */
+void sconce__fail_set(struct sconce_sock *s, const char *operation, int errnum, const char *what);
+void sconce__fail_fill(struct sconce_fail *f, const char *operation, int errnum, const char *what);	/* `f` may be NULL */
+void sconce__text_clean(char *text);				/* control characters become '?' */
+void sconce__connect_decide(struct sconce_sock *s, int errnum);	/* the connect or handshake has ended */
+bool sconce__connect_target(const struct sconce_sock *s, struct sconce_addr *out);	/* the address being tried, if known */
+int sconce__connect_handshake(struct sconce_sock *s);		/* prepares for one on an open socket; 0 or -ENOMEM */
+
+/* addr.c */
+int sconce__addr_ask(const struct sconce_sock *s, bool peer, struct sconce_addr *out);	/* the kernel; 0 or -errno */
+void sconce__addr_unmap(struct sconce_addr *a);			/* ::ffff:1.2.3.4 becomes 1.2.3.4 */
+
+/* endpoint.c */
+struct endpoint {
+	struct sconce_addr addr;
+	int backlog, nodelay, reuse, reuseport, v6only, deferaccept, rcvbuf, sndbuf, keepalive;	/* -1: not said */
+	int mode;				/* of a unix path, -1: not said */
+	bool any;				/* a port alone: v6 and v4, or v4 where there is no v6 */
+	bool has_bind;
+	struct sconce_addr bind;
+};
+void sconce__endpoint_none(struct endpoint *ep);			/* no address, nothing said */
+/* The same as sconce_connect(), to the first of `count` addresses that answers. */
+int sconce__connect_list(struct sconce_sock *s, const struct endpoint *ep, const struct sconce_addr *addrs, size_t count);
+int sconce__endpoint_parse(const char *text, bool listening, struct endpoint *out, struct sconce_fail *fail);
+/* Sets the options that concern a socket before bind or connect.  0 or -errno with *fail. */
+int sconce__endpoint_options(struct sconce_loop *l, int fd, const struct endpoint *ep, bool listening, struct sconce_fail *fail);
+
+/* listen.c */
+void sconce__listeners_wake(struct sconce_loop *l);		/* an fd was freed */
+void sconce__listener_uncount(struct sconce_sock *s);		/* destroy of a counted connection */
+bool sconce__listeners_agree(struct sconce_loop *l);		/* sconce_verify(): their counts are right */
+void sconce__listener_gone(struct sconce_listener *l);		/* close: counted sockets forget it */
+
+/* watch.c, signal.c, child.c */
+extern const struct sconce_sock_ops sconce__watch_ops;
+void sconce__watch_dispatch(struct sconce_sock *s, unsigned events);
+int sconce__watch_start_internal(struct sconce_watch *w, struct sconce_loop *l, int fd, unsigned events, sconce_watch_fn *fn, void *arg);
+void sconce__signals_fini(struct sconce_loop *l);
+int sconce__signals_fork(struct sconce_loop *l);			/* child, before be->fork(): 0 or -errno */
+void sconce__children_fini(struct sconce_loop *l);
+void sconce__children_fork(struct sconce_loop *l);
+
+/* inspect.c */
+void sconce__trace_state(struct sconce_loop *l, const struct sconce_sock *s, const char *name, int64_t arg);	/* only when l->trace_fn */
+void sconce__inspect_fini(struct sconce_loop *l);
+#define TRACE_STATE(l, s, name, arg) do { \
+		if (unlikely((l)->observed)) \
+			sconce__trace_state((l), (s), (name), (arg)); \
+	} while (0)
+
+/* backend_libev.c */
+extern const struct sconce_backend sconce__libev;
+
+#endif

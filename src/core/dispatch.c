@@ -1,0 +1,455 @@
+/* What happens when a socket is ready, and when its dispatch ends. */
+#include "core.h"
+
+/* ---- frames ---- */
+
+/* Whether what `s` writes may be gathered in the loop's buffer. */
+static bool
+may_gather(struct sconce_sock *s)
+{
+	return !(s->_flags & FL_NO_FAST_WRITE) && s->_queue == NULL && s->fd >= 0 && !s->closed &&
+	    (s->_side == NULL || !s->_side->cap_set) && sconce__gather_ready(s->loop);
+}
+
+/* An application runs the loop inside a hook: what the outer socket has gathered becomes an item. */
+static void
+suspend(struct sconce_loop *l)
+{
+	struct sconce_sock *outer = l->current;
+
+	if (l->gather_len > 0)
+		sconce__gather_spill(l);
+	l->gather_for = NULL;
+	l->current = NULL;
+	if (outer != NULL)
+		sconce__sock_dirty(outer);
+}
+
+void
+sconce__enter(struct sconce_loop *l, struct sconce_sock *s)
+{
+	if (unlikely(l->current != NULL))
+		suspend(l);
+	l->depth++;
+	l->current = s;
+	l->gather_for = s != NULL && likely(may_gather(s)) ? s : NULL;
+}
+
+/* What the current socket has gathered, in the plain case that all of it goes. */
+static void
+flush_own(struct sconce_loop *l, struct sconce_sock *s)
+{
+	ssize_t n;
+
+	if (likely(!(s->_flags & (FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY)))) {
+		n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
+		if (likely(n == (ssize_t)l->gather_len)) {
+			l->gather_len = 0;
+			return;
+		}
+		if (n > 0) {
+			memmove(item_payload(l->gather), item_payload(l->gather) + n, l->gather_len - (size_t)n);
+			l->gather_len -= (size_t)n;
+			sconce__took_some(s);
+		}
+	}
+	if (!(s->_flags & FL_DIRTY))
+		sconce__sock_dirty(s);
+}
+
+/* Ends the hooks of the current socket: what it gathered leaves, or waits for its place among the others. */
+static void
+close_frame(struct sconce_loop *l, struct sconce_sock *s)
+{
+	if (l->gather_len > 0) {
+		if (l->gather_owner == s)
+			flush_own(l, s);
+		if (l->gather_len > 0)
+			sconce__gather_spill(l);
+	}
+	l->gather_for = NULL;
+	l->current = NULL;
+}
+
+void
+sconce__leave(struct sconce_loop *l)
+{
+	struct sconce_sock *s = l->current;
+
+	if (s != NULL) {
+		close_frame(l, s);
+		if (unlikely(l->dirty.head != NULL) && !l->ending)
+			sconce__flush_dirty(l);
+		if (unlikely(s->_flags & FL_INTEREST) && !s->closed)
+			sconce__arm(s);
+	}
+	l->depth--;
+	if (unlikely(l->end_wanted) && l->depth == 0)
+		sconce__feed(l);
+}
+
+/* ---- settling: what follows a flush ---- */
+
+static void
+frame(struct sconce_loop *l, struct sconce_sock *s, void (*hook)(struct sconce_sock *), const char *label)
+{
+	l->depth++;
+	l->current = s;
+	l->gather_for = may_gather(s) ? s : NULL;
+	CALL_HOOK(l, s, label, 0, hook(s));
+	if (l->current == s)
+		close_frame(l, s);
+	l->depth--;
+}
+
+static void
+run_completions(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->_queue == NULL || s->_queue->done == NULL)
+		return;
+	l->depth++;
+	l->current = s;
+	l->gather_for = NULL;			/* behind what is queued, whatever that is by then */
+	if (sconce__run_done(s, FLUSH_COMPLETIONS))
+		sconce__sock_later(s);
+	l->current = NULL;
+	l->depth--;
+}
+
+static void
+tell_marks(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__side *side = s->_side;
+	bool own = side != NULL && side->marks_set;
+	uint64_t high = own ? side->high : l->high, low = own ? side->low : l->low;
+
+	if ((s->_flags & FL_HIGH) && sconce_queued(s) <= low) {
+		s->_flags &= ~(uint32_t)FL_HIGH;
+		if (s->ops->event_low != NULL)
+			frame(l, s, s->ops->event_low, "event_low");
+	}
+	if (!s->closed && (s->_flags & FL_DRAIN) && !(s->_flags & FL_STUCK) && (s->_queue == NULL || s->_queue->head == NULL)) {
+		s->_flags &= ~(uint32_t)FL_DRAIN;
+		sconce__output_moved(s);
+		if (s->ops->event_drain != NULL)
+			frame(l, s, s->ops->event_drain, "event_drain");
+	}
+	if (!s->closed && !(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high) {
+		s->_flags |= FL_HIGH;
+		if (s->ops->event_high != NULL)
+			frame(l, s, s->ops->event_high, "event_high");
+	}
+}
+
+/* Input that waits is offered before the socket is told that it is broken. */
+static void
+offer_input(struct sconce_sock *s)
+{
+	if (!(s->_flags & FL_PAUSED) && s->ops->event_read != NULL)
+		frame(s->loop, s, s->ops->event_read, "event_read");
+}
+
+static void
+tell_err(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	int errnum = s->errnum;
+
+	s->_flags &= ~(uint32_t)FL_ERR_PENDING;
+	if (s->_flags & FL_ERR_TOLD)
+		return;
+	offer_input(s);
+	if (s->closed)
+		return;
+	s->_flags |= FL_ERR_TOLD;
+	if (s->ops->event_err == NULL) {
+		sconce_close(s, SCONCE_REASON_ERROR);
+		return;
+	}
+	sconce__enter(l, s);
+	CALL_HOOK(l, s, "event_err", errnum, s->ops->event_err(s, errnum));
+	if (l->current == s)
+		close_frame(l, s);
+	l->depth--;
+}
+
+static void
+tell_hup(struct sconce_sock *s)
+{
+	s->_flags &= ~(uint32_t)FL_HUP_PENDING;
+	if (s->_flags & FL_HUP_TOLD)
+		return;
+	offer_input(s);
+	if (s->closed)
+		return;
+	s->_flags |= FL_HUP_TOLD;
+	if (s->ops->event_hup != NULL)
+		frame(s->loop, s, s->ops->event_hup, "event_hup");
+	else if (s->ops->event_read == NULL)
+		sconce_close(s, SCONCE_REASON_HUP);
+}
+
+/* Offers the queue to the kernel and tells all that follows from it. */
+static void
+settle_queue(struct sconce_sock *s)
+{
+	if (!sconce__flush(s, true) && !(s->_flags & FL_STUCK) && s->_queue != NULL && s->_queue->head != NULL &&
+	    !s->_queue->wait_done && s->_queue->head->kind != ITEM_TRANSFER)
+		sconce__sock_later(s);		/* it has had its share of this turn */
+	run_completions(s);
+	if (s->closed)
+		return;
+	if (s->_flags & SCONCE_PAUSE_ENDING) {
+		sconce__ending_step(s);
+		return;
+	}
+	tell_marks(s);
+	if (!s->closed && (s->_flags & FL_WR_SHUT))
+		sconce__try_shutdown(s);
+}
+
+static void
+settle(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->_flags & FL_CONNECT_TOLD) {
+		sconce__enter(l, s);
+		sconce__connect_report(s);
+		if (l->current == s)
+			close_frame(l, s);
+		l->depth--;
+		if (s->closed)
+			return;
+	}
+	if (s->fd >= 0 && !(s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))
+		settle_queue(s);
+	else
+		run_completions(s);		/* a failed connect has cancelled them */
+	if (!s->closed && (s->_flags & FL_ERR_PENDING) && !(s->_flags & SCONCE_PAUSE_ENDING))
+		tell_err(s);
+	if (!s->closed && (s->_flags & FL_HUP_PENDING) && !(s->_flags & SCONCE_PAUSE_ENDING))
+		tell_hup(s);
+	if (!s->closed)
+		sconce__arm(s);
+}
+
+static void
+flush_round(struct sconce_loop *l)
+{
+	struct sock_list batch = { .head = l->dirty.head };
+	struct sconce_sock *s;
+
+	batch.head->_prevp = &batch.head;
+	list_init(&l->dirty);
+	while ((s = batch.head) != NULL) {
+		sconce__list_remove(l, s);
+		s->_flags &= ~(uint32_t)FL_DIRTY;
+		settle(s);
+	}
+}
+
+void
+sconce__flush_dirty(struct sconce_loop *l)
+{
+	struct sconce_sock *s;
+
+	for (int i = 0; i < FLUSH_ROUNDS && l->dirty.head != NULL; i++)
+		flush_round(l);
+	while ((s = l->dirty.head) != NULL) {	/* sockets that keep each other busy go on in the next turn */
+		sconce__list_remove(l, s);
+		s->_flags &= ~(uint32_t)FL_DIRTY;
+		sconce__sock_later(s);
+	}
+	if (!l->ending)
+		return;
+	while ((s = l->hups.head) != NULL) {
+		sconce__list_remove(l, s);
+		sconce__arm(s);
+	}
+}
+
+/* ---- readiness ---- */
+
+static void
+read_hooks(struct sconce_loop *l, struct sconce_sock *s)
+{
+	for (int i = 0; i < READ_TIMES; i++) {
+		s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
+		CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
+		if (s->closed)
+			return;
+		if (likely(!(s->_flags & FL_READ_FULL)) || (s->_flags & FL_PAUSED))
+			break;
+	}
+	/* A hook that does not read with our calls would hide an error or hang-up: have those told separately. */
+	if (unlikely(!(s->_flags & (FL_READ_TRIED | FL_HUP_WATCHED))) && s->fd >= 0 && l->current == s) {
+		s->_flags |= FL_HUP_WATCHED;
+		l->be->watch_hup(s, l->ctx);
+	}
+}
+
+static void
+kernel_error(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	int errnum = 0;
+	socklen_t len = sizeof(errnum);
+
+	if (l->be->getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &errnum, &len, l->ctx) < 0)
+		errnum = errno == ENOTSOCK ? EPIPE : errno;
+	if (errnum != 0)
+		sconce__send_failed(s, errnum);
+}
+
+static void
+write_ready(struct sconce_loop *l, struct sconce_sock *s)
+{
+	if (s->_flags & FL_STUCK) {
+		s->_flags = (s->_flags & ~(uint32_t)FL_STUCK) | FL_INTEREST;
+		l->current = NULL;
+		settle_queue(s);
+		if (s->closed)
+			return;
+		l->current = s;
+		l->gather_for = may_gather(s) ? s : NULL;
+	}
+	if ((s->_flags & FL_WISH_WRITE) && !(s->_flags & FL_STUCK) && (s->_queue == NULL || s->_queue->head == NULL) &&
+	    l->gather_len == 0)
+		CALL_HOOK(l, s, "event_write", 0, s->ops->event_write(s));
+}
+
+static void
+ready_ending(struct sconce_sock *s, unsigned events)
+{
+	if (events & SCONCE_WRITE) {
+		s->_flags = (s->_flags & ~(uint32_t)FL_STUCK) | FL_INTEREST;
+		sconce__sock_dirty(s);
+	}
+	if ((events & SCONCE_READ) && (s->_flags & FL_SOURCE))
+		sconce__ending_read(s);
+	if ((events & (SCONCE_ERR | SCONCE_HUP)) && !s->closed)
+		sconce_close(s, SCONCE_REASON_LOCAL);
+}
+
+static void
+ready_open(struct sconce_sock *s, unsigned events)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (events & SCONCE_READ) {
+		if (s->_flags & FL_SOURCE)
+			sconce__transfer_source_ready(s);
+		else if (!(s->_flags & FL_PAUSED))
+			read_hooks(l, s);
+	}
+	if (s->closed || l->current != s)
+		return;
+	if (events & SCONCE_WRITE)
+		write_ready(l, s);
+	if (s->closed || !(events & (SCONCE_ERR | SCONCE_HUP)))
+		return;
+	if (events & SCONCE_ERR)
+		kernel_error(s);
+	if (events & SCONCE_HUP)
+		s->_flags |= FL_HUP_PENDING;
+	sconce__sock_dirty(s);
+}
+
+/* Everything but plain readable input on a plain socket. */
+static void
+ready_slow(struct sconce_sock *s, unsigned events)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->_flags & FL_WATCH) {
+		sconce__watch_dispatch(s, events);
+		return;
+	}
+	sconce__enter(l, s);
+	if (s->_flags & SCONCE_PAUSE_CONNECTING) {
+		sconce__connect_ready(s);
+		sconce__sock_dirty(s);
+	} else {
+		if (s->_flags & FL_SIDE_HOT)
+			events = sconce__transport_ready(s, events);
+		if (s->_flags & SCONCE_PAUSE_ENDING)
+			ready_ending(s, events);
+		else if (events != 0)
+			ready_open(s, events);
+	}
+	if (l->current == NULL && !s->closed)
+		l->current = s;			/* settled, or an application's nested run came between */
+	sconce__leave(l);
+}
+
+void
+sconce_backend_ready(struct sconce_sock *s, unsigned events)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (unlikely(s->closed))
+		return;
+	if (unlikely(events != SCONCE_READ || (s->_flags & (FL_PAUSED | FL_SIDE_HOT | FL_WATCH)))) {
+		ready_slow(s, events);
+		return;
+	}
+	sconce__enter(l, s);
+	read_hooks(l, s);
+	if (unlikely(l->current == NULL) && !s->closed)
+		l->current = s;
+	sconce__leave(l);
+}
+
+/* ---- step 4 ---- */
+
+static bool
+offerable(const struct sconce_sock *s)
+{
+	return !s->closed && !(s->_flags & FL_PAUSED) && s->_side != NULL;
+}
+
+/* Offers what was pushed back (or what a transport holds).  Again in the next turn if that made progress. */
+static void
+offer(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	size_t before = s->_side->unread_len;
+
+	sconce__enter(l, s);
+	l->unread_offering = s;
+	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
+	CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
+	l->unread_offering = NULL;
+	if (!s->closed && s->_side->unread_len > 0 && s->_side->unread_len < before)
+		sconce__unread_wake(s);
+	if (!s->closed && (s->_flags & FL_READ_TRIED) && sconce__transport_pending(s))
+		sconce__unread_wake(s);
+	if (l->current == NULL && !s->closed)
+		l->current = s;
+	sconce__leave(l);
+}
+
+void
+sconce__step4(struct sconce_loop *l)
+{
+	struct sconce_sock *batch = l->unread, *s;
+
+	if (batch == NULL)
+		return;
+	l->unread = NULL;
+	batch->_side->unread_prevp = &batch;
+	while ((s = batch) != NULL) {
+		struct sconce__side *side = s->_side;
+
+		batch = side->unread_next;
+		if (batch != NULL)
+			batch->_side->unread_prevp = &batch;
+		side->unread_prevp = NULL;
+		if (offerable(s) && (side->unread_len > 0 || sconce__transport_pending(s)))
+			offer(s);
+	}
+}

@@ -1,0 +1,585 @@
+/* Listening: opening a listener, accepting in batches, what to do when there is no fd left, limits.
+ *
+ * A listener is a socket whose event_read accepts.  While it has a reason not to (l->_paused) its base is
+ * paused with SCONCE_PAUSE_APP.  A spell without fds (EMFILE and its kin) begins with one event_fail and ends when
+ * the backlog has been accepted whole; meanwhile one try is made whenever the loop closes an fd, and
+ * after 0.1 s doubling to 1 s, since others may free one too. */
+#include "core.h"
+
+#include <inttypes.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { ACCEPT_BATCH = 64 };
+static const double backoff_first = 0.1, backoff_max = 1;
+
+static const struct sconce_sock_ops listener_ops;
+
+struct sconce_listener *
+sconce_listener_of(struct sconce_sock *s)
+{
+	assert(s->ops == &listener_ops && "the base of a listener");
+	return SCONCE_CONTAINER_OF(s, struct sconce_listener, sock);
+}
+
+static const struct sconce_listener *
+listener_of_const(const struct sconce_sock *s)
+{
+	assert(s->ops == &listener_ops && "the base of a listener");
+	return SCONCE_CONTAINER_OF(s, const struct sconce_listener, sock);
+}
+
+/* ---- reasons ---- */
+
+/* The only listener in an EMFILE spell is loop->starved; of several, one of them or NULL. */
+static void
+count_starved(struct sconce_listener *l, bool on)
+{
+	struct sconce_loop *loop = l->sock.loop;
+
+	if (on) {
+		loop->starved = loop->starved_count == 0 ? l : NULL;
+		loop->starved_count++;
+	} else {
+		loop->starved_count--;
+		if (loop->starved == l)
+			loop->starved = NULL;
+	}
+}
+
+static void
+set_paused(struct sconce_listener *l, unsigned why, bool on)
+{
+	unsigned before = l->_paused, now = on ? before | why : before & ~why;
+
+	if (now == before)
+		return;
+	l->_paused = (uint8_t)now;
+	if ((before ^ now) & SCONCE_LISTENER_EMFILE)
+		count_starved(l, on);
+	if (now == 0)
+		sconce_resume(&l->sock, SCONCE_PAUSE_APP);
+	else
+		sconce_pause(&l->sock, SCONCE_PAUSE_APP);
+}
+
+void
+sconce_listener_pause(struct sconce_listener *l)
+{
+	set_paused(l, SCONCE_LISTENER_USER, true);
+}
+
+void
+sconce_listener_resume(struct sconce_listener *l)
+{
+	set_paused(l, SCONCE_LISTENER_USER, false);
+}
+
+unsigned
+sconce_listener_paused(const struct sconce_listener *l)
+{
+	return l->_paused;
+}
+
+/* ---- limits ---- */
+
+static void
+judge_limit(struct sconce_listener *l)
+{
+	set_paused(l, SCONCE_LISTENER_LIMIT, l->_limit != 0 && l->connections >= l->_limit);
+}
+
+void
+sconce_listener_set_limit(struct sconce_listener *l, uint32_t limit)
+{
+	l->_limit = limit;
+	judge_limit(l);
+}
+
+void
+sconce__listener_uncount(struct sconce_sock *s)
+{
+	struct sconce_listener *l = s->_side->listener;
+
+	if (l == NULL)
+		return;
+	s->_side->listener = NULL;
+	l->connections--;
+	judge_limit(l);
+}
+
+int
+sconce_listener_count(struct sconce_listener *l, struct sconce_sock *s)
+{
+	struct sconce__side *side = sconce__side(s);
+
+	if (side == NULL)
+		return -ENOMEM;
+	if (side->listener != NULL)
+		sconce__listener_uncount(s);
+	side->listener = l;
+	l->connections++;
+	judge_limit(l);
+	return 0;
+}
+
+void
+sconce__listener_gone(struct sconce_listener *l)
+{
+	struct sconce_loop *loop = l->sock.loop;
+
+	for (uint32_t slot = 0; slot < loop->slot_used && l->connections > 0; slot++) {
+		struct sconce_sock *s = sconce__table_at(loop, slot);
+
+		if (s != NULL && s->_side != NULL && s->_side->listener == l) {
+			s->_side->listener = NULL;
+			l->connections--;
+		}
+	}
+}
+
+/* ---- without fds ---- */
+
+static void
+wake(struct sconce_listener *l)
+{
+	sconce_timer_stop(&l->_retry);
+	set_paused(l, SCONCE_LISTENER_EMFILE, false);
+}
+
+static void
+retry_due(struct sconce_timer *t, void *arg)
+{
+	(void)t;
+	wake(arg);
+}
+
+void
+sconce__listeners_wake(struct sconce_loop *loop)
+{
+	if (loop->starved != NULL)
+		wake(loop->starved);
+	for (uint32_t slot = 0; slot < loop->slot_used && loop->starved_count > 0; slot++) {
+		struct sconce_sock *s = sconce__table_at(loop, slot);
+
+		if (s != NULL && s->ops == &listener_ops && (sconce_listener_of(s)->_paused & SCONCE_LISTENER_EMFILE))
+			wake(sconce_listener_of(s));
+	}
+}
+
+bool
+sconce__listeners_agree(struct sconce_loop *loop)
+{
+	size_t starved = 0, counted = 0, connections = 0;
+
+	for (uint32_t slot = 0; slot < loop->slot_used; slot++) {
+		struct sconce_sock *s = sconce__table_at(loop, slot);
+
+		if (s == NULL)
+			continue;
+		counted += s->_side != NULL && s->_side->listener != NULL;
+		if (s->ops != &listener_ops)
+			continue;
+		connections += sconce_listener_of(s)->connections;
+		starved += (sconce_listener_of(s)->_paused & SCONCE_LISTENER_EMFILE) != 0;
+	}
+	return counted == connections && starved == loop->starved_count;
+}
+
+static void
+tell_fail(struct sconce_listener *l, int errnum)
+{
+	struct sconce_fail fail;
+	char what[SCONCE_ADDR_TEXT + 4];
+
+	if (l->ops->event_fail == NULL)
+		return;
+	memcpy(what, "on ", 3);
+	sconce_addr_text(&l->addr, what + 3, sizeof(what) - 3);
+	sconce__fail_fill(&fail, "accept", errnum, what);
+	CALL_HOOK(l->sock.loop, &l->sock, "event_fail", errnum, l->ops->event_fail(l, &fail));
+}
+
+static void
+starve(struct sconce_listener *l, int errnum)
+{
+	bool first = l->_backoff == 0;
+
+	l->_backoff = first ? backoff_first : l->_backoff * 2;
+	if (l->_backoff > backoff_max)
+		l->_backoff = backoff_max;
+	set_paused(l, SCONCE_LISTENER_EMFILE, true);
+	sconce_timer_start(&l->_retry, l->_backoff);
+	if (first)
+		tell_fail(l, errnum);
+}
+
+/* It will never accept again. */
+static void
+give_up(struct sconce_listener *l, int errnum)
+{
+	if (l->sock.errnum == 0)
+		l->sock.errnum = (uint16_t)errnum;
+	tell_fail(l, errnum);
+	sconce_close(&l->sock, SCONCE_REASON_ERROR);
+}
+
+/* ---- accepting ---- */
+
+/* What an error of accept(2) is: that of a connection that has gone again, or of the listener. */
+static bool
+accept_failed(struct sconce_listener *l, int errnum)
+{
+	switch (errnum) {
+	case EAGAIN:
+		l->_backoff = 0;
+		return false;
+	case EMFILE:
+	case ENFILE:
+	case ENOBUFS:
+	case ENOMEM:
+		starve(l, errnum);
+		return false;
+	case EBADF:
+	case EFAULT:
+	case EINVAL:			/* somebody else has shut it down */
+	case ENOTSOCK:
+		give_up(l, errnum);
+		return false;
+	default:			/* ECONNABORTED, EPROTO, EPERM, ENETDOWN ...: the next one, please */
+		return true;
+	}
+}
+
+/* With deferaccept its first data is there: reading at once spares a turn. */
+static void
+read_early(struct sconce_sock *s)
+{
+	if (!s->closed && !(s->_flags & FL_PAUSED) && s->ops->event_read != NULL)
+		sconce_backend_ready(s, SCONCE_READ);
+}
+
+static void
+accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
+{
+	struct sconce_loop *loop = l->sock.loop;
+	struct sconce_sock *s;
+	bool made;
+	int r;
+
+	sconce__addr_unmap(peer);
+	loop->fresh_fd = fd;
+	loop->newest = NULL;
+	CALL_HOOK(loop, &l->sock, "accept", fd, r = l->ops->accept(l, fd, peer));
+	loop->fresh_fd = -1;
+	s = loop->newest;
+	made = s != NULL && s->fd == fd;
+	if (r < 0) {
+		if (!made)
+			loop->be->close(fd, loop->ctx);
+		return;
+	}
+	l->accepted++;
+	if (l->_defer && made)
+		read_early(s);
+}
+
+static void
+listener_event_read(struct sconce_sock *s)
+{
+	struct sconce_listener *l = sconce_listener_of(s);
+	struct sconce_loop *loop = s->loop;
+	int failures = 0, errnum = 0;
+
+	s->_flags |= FL_READ_TRIED;	/* it did: accept(2) tells of every error there is */
+	for (int i = 0; i < ACCEPT_BATCH && !s->closed && !(s->_flags & FL_PAUSED); i++) {
+		struct sconce_addr peer;
+		int fd;
+
+		peer.len = sizeof(peer.un);
+		fd = loop->be->accept4(s->fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC, loop->ctx);
+		if (fd >= 0) {
+			if (l->_backoff > 0)
+				l->_backoff = backoff_first / 2;	/* the spell goes on, its waits begin anew */
+			accepted(l, fd, &peer);
+			continue;
+		}
+		errnum = errno;
+		if (!accept_failed(l, errnum))
+			return;
+		failures++;
+	}
+	if (failures == ACCEPT_BATCH)
+		starve(l, errnum);	/* something that lasts, whatever it calls itself */
+}
+
+/* ---- ends ---- */
+
+static void
+unlink_path(const struct sconce_listener *l)
+{
+	struct stat st;
+
+	if (!l->_owns_path || l->_owner != getpid() || l->sock.reason == SCONCE_REASON_DETACH)
+		return;
+	if (lstat(l->addr.un.sun_path, &st) == 0 && (uint64_t)st.st_dev == l->_path_dev && (uint64_t)st.st_ino == l->_path_ino)
+		unlink(l->addr.un.sun_path);
+}
+
+static void
+listener_event_close(struct sconce_sock *s)
+{
+	struct sconce_listener *l = sconce_listener_of(s);
+
+	wake(l);
+	unlink_path(l);
+	if (l->ops->event_close != NULL)
+		l->ops->event_close(l);
+}
+
+static void
+listener_destroy(struct sconce_sock *s)
+{
+	struct sconce_listener *l = sconce_listener_of(s);
+
+	sconce__listener_gone(l);
+	if (l->ops->destroy != NULL)
+		l->ops->destroy(l);
+}
+
+static int
+listener_describe(const struct sconce_sock *s, char *buf, size_t size)
+{
+	const struct sconce_listener *l = listener_of_const(s);
+	char addr[SCONCE_ADDR_TEXT];
+	unsigned p = l->_paused;
+
+	return snprintf(buf, size, "%s#%" PRIu64 " fd %d %s %s accepted %" PRIu64 " connections %" PRIu32 "%s%s%s",
+		l->ops->name, s->id >> SLOT_BITS, s->fd, s->closed ? "closed" : "listening",
+		sconce_addr_text(&l->addr, addr, sizeof(addr)), l->accepted, l->connections,
+		p & SCONCE_LISTENER_USER ? " paused" : "", p & SCONCE_LISTENER_LIMIT ? " at its limit" : "",
+		p & SCONCE_LISTENER_EMFILE ? " without fds" : "");
+}
+
+static const struct sconce_sock_ops listener_ops = {
+	.name = "listener",
+	.event_read = listener_event_read,
+	.event_close = listener_event_close,
+	.destroy = listener_destroy,
+	.describe = listener_describe,
+};
+
+/* ---- unix paths ---- */
+
+/* Whether nobody answers on the socket `path`: only a refused connect proves it (HZ-20). */
+static bool
+is_stale(struct sconce_loop *loop, const struct sconce_addr *a)
+{
+	int fd = loop->be->socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, loop->ctx), r;
+	bool refused;
+
+	if (fd < 0)
+		return false;
+	r = loop->be->connect(fd, &a->any, a->len, loop->ctx);
+	refused = r < 0 && errno == ECONNREFUSED;
+	loop->be->close(fd, loop->ctx);
+	return refused;
+}
+
+/* Removes what a dead process has left there.  Never anything but a socket that refuses. */
+static bool
+remove_stale(struct sconce_loop *loop, const struct sconce_addr *a)
+{
+	struct stat st, again;
+
+	if (lstat(a->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || !is_stale(loop, a))
+		return false;
+	if (lstat(a->un.sun_path, &again) < 0 || again.st_dev != st.st_dev || again.st_ino != st.st_ino)
+		return false;			/* somebody was faster */
+	return unlink(a->un.sun_path) == 0;
+}
+
+static int
+bind_fd(struct sconce_loop *loop, int fd, const struct sconce_addr *a)
+{
+	return loop->be->bind(fd, &a->any, a->len, loop->ctx) < 0 ? -errno : 0;
+}
+
+/* Binds to a path, which is never more accessible than `mode`: bind(2) gives it the mode of the fd, less the umask, and
+ * nobody can connect before listen(2). */
+static int
+bind_path(struct sconce_listener *l, struct sconce_loop *loop, int fd, const struct endpoint *ep)
+{
+	const char *path = ep->addr.un.sun_path;
+	struct stat st;
+	int r;
+
+	if (ep->mode >= 0)
+		fchmod(fd, (mode_t)ep->mode);
+	r = bind_fd(loop, fd, &ep->addr);
+	if (r == -EADDRINUSE && remove_stale(loop, &ep->addr))
+		r = bind_fd(loop, fd, &ep->addr);
+	if (r < 0)
+		return r;
+	if (lstat(path, &st) < 0)
+		return -errno;
+	l->_owns_path = true;
+	l->_owner = getpid();
+	l->_path_dev = st.st_dev;
+	l->_path_ino = st.st_ino;
+	if (ep->mode >= 0 && (st.st_mode & 0777) != (mode_t)ep->mode && chmod(path, (mode_t)ep->mode) < 0)
+		return -errno;
+	return 0;
+}
+
+/* ---- beginnings ---- */
+
+static int
+failed(struct sconce_fail *fail, const char *operation, int r, const struct endpoint *ep)
+{
+	char what[SCONCE_ADDR_TEXT];
+
+	sconce__fail_fill(fail, operation, -r, sconce_addr_text(&ep->addr, what, sizeof(what)));
+	return r;
+}
+
+static int
+open_socket(struct sconce_loop *loop, const struct endpoint *ep)
+{
+	int fd = loop->be->socket(ep->addr.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, loop->ctx);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* An fd that listens on the endpoint, or -errno with *fail and nothing left behind. */
+static int
+open_listening(struct sconce_listener *l, struct sconce_loop *loop, const struct endpoint *ep, struct sconce_fail *fail)
+{
+	bool path = ep->addr.any.sa_family == AF_UNIX && ep->addr.un.sun_path[0] != '\0';
+	int fd = open_socket(loop, ep), r;
+
+	if (fd < 0)
+		return failed(fail, "socket", fd, ep);
+	l->addr = ep->addr;
+	r = sconce__endpoint_options(loop, fd, ep, true, fail);
+	if (r < 0)
+		goto close_fd;
+	r = path ? bind_path(l, loop, fd, ep) : bind_fd(loop, fd, &ep->addr);
+	if (r < 0) {
+		failed(fail, "bind", r, ep);
+		goto close_fd;
+	}
+	if (loop->be->listen(fd, ep->backlog > 0 ? ep->backlog : SOMAXCONN, loop->ctx) < 0) {
+		r = failed(fail, "listen", -errno, ep);
+		goto close_fd;
+	}
+	return fd;
+close_fd:
+	unlink_path(l);
+	loop->be->close(fd, loop->ctx);
+	return r;
+}
+
+/* The address with the port that the kernel chose. */
+static void
+ask_addr(struct sconce_listener *l, struct sconce_loop *loop, int fd)
+{
+	struct sconce_addr a;
+
+	memset(&a, 0, sizeof(a));
+	a.len = sizeof(a.un);
+	if (loop->be->getsockname(fd, &a.any, &a.len, loop->ctx) == 0 && a.len <= sizeof(a.un))
+		l->addr = a;
+}
+
+/* The base, on an fd that listens.  0 or -errno; then the fd is still the caller's. */
+static int
+begin(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd)
+{
+	int r;
+
+	ask_addr(l, loop, fd);
+	l->ops = ops;
+	r = sconce_sock_init(&l->sock, loop, &listener_ops, fd);
+	if (r < 0)
+		return r;
+	sconce_timer_init(&l->_retry, loop, retry_due, l);
+	sconce__timer_quiet(&l->_retry, true);
+	return 0;
+}
+
+static bool
+ops_complete(const struct sconce_listener_ops *ops)
+{
+	return ops != NULL && ops->name != NULL && ops->accept != NULL;
+}
+
+int
+sconce_listen(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops,
+	const char *endpoint, struct sconce_fail *fail_out)
+{
+	struct sconce_fail fail;
+	struct endpoint ep;
+	int fd = -1, r;
+
+	if (!ops_complete(ops)) {
+		sconce__fail_fill(fail_out, "listen", EINVAL, "without accept or name");
+		return -EINVAL;
+	}
+	memset(l, 0, sizeof(*l));
+	r = sconce__endpoint_parse(endpoint, true, &ep, &fail);
+	if (r == 0)
+		r = fd = open_listening(l, loop, &ep, &fail);
+	if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && ep.any) {	/* no v6 here */
+		int port = sconce_addr_port(&ep.addr);
+
+		memset(&ep.addr, 0, sizeof(ep.addr));
+		ep.addr.in.sin_family = AF_INET;
+		ep.addr.in.sin_port = htons((uint16_t)port);
+		ep.addr.len = sizeof(ep.addr.in);
+		r = fd = open_listening(l, loop, &ep, &fail);
+	}
+	if (r >= 0) {
+		l->_defer = ep.deferaccept > 0;
+		loop->fresh_fd = fd;
+		r = begin(l, loop, ops, fd);
+		loop->fresh_fd = -1;
+		if (r < 0) {
+			failed(&fail, "listen", r, &ep);
+			unlink_path(l);
+			loop->be->close(fd, loop->ctx);
+		}
+	}
+	if (r < 0 && fail_out != NULL)
+		*fail_out = fail;
+	return r < 0 ? r : 0;
+}
+
+int
+sconce_listen_fd(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd,
+	struct sconce_fail *fail_out)
+{
+	int listening = 0, one = 1, r = 0;
+	socklen_t len = sizeof(listening);
+	char what[32];
+
+	memset(l, 0, sizeof(*l));
+	if (!ops_complete(ops))
+		r = -EINVAL;
+	else if (loop->be->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len, loop->ctx) < 0)
+		r = -errno;
+	else if (!listening)
+		r = -EINVAL;
+	if (r == 0)
+		r = begin(l, loop, ops, fd);
+	if (r < 0) {
+		snprintf(what, sizeof(what), "on fd %d", fd);
+		sconce__fail_fill(fail_out, "listen", -r, what);
+		return r;
+	}
+	if (l->addr.any.sa_family != AF_UNIX)
+		loop->be->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one), loop->ctx);
+	return 0;
+}

@@ -1,0 +1,309 @@
+/* Reading and pushing back. */
+#include "core.h"
+
+/* Why a read cannot go straight to recv(2). */
+#define FL_SLOW_READ (FL_SIDE_HOT | FL_NOTSOCK | FL_IDLE_OFF | SCONCE_PAUSE_END | SCONCE_PAUSE_FLOW | \
+	SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_ENDING | SCONCE_PAUSE_TRANSPORT)
+
+void
+sconce__input_end(struct sconce_sock *s, int errnum)
+{
+	sconce__pause_set(s, SCONCE_PAUSE_END, true);
+	TRACE_STATE(s->loop, s, "input end", errnum);
+	if (errnum != 0) {
+		sconce__send_failed(s, errnum);		/* an error on a stream ends both directions */
+		s->_flags |= FL_HUP_PENDING;
+	} else if (s->_flags & FL_WR_END) {
+		s->_flags |= FL_HUP_PENDING;
+		sconce__sock_dirty(s);
+	}
+}
+
+/* What a read's result means.  `n` is the system call's, errno with it. */
+static ssize_t
+result(struct sconce_sock *s, ssize_t n)
+{
+	int e;
+
+	if (n == 0) {
+		sconce__input_end(s, 0);
+		return 0;
+	}
+	e = errno;
+	if (e == EAGAIN || e == EWOULDBLOCK || s->fd < 0)
+		return -EAGAIN;
+	sconce__input_end(s, e);
+	return -e;
+}
+
+static void
+active(struct sconce_sock *s, size_t n, size_t len)
+{
+	s->_clock[0] = s->loop->now_ms;
+	if (n == len)
+		s->_flags |= FL_READ_FULL;
+	if (unlikely(s->_flags & FL_IDLE_OFF))
+		sconce__idle_resume(s);
+}
+
+ssize_t
+sconce__kernel_read(struct sconce_sock *s, void *buf, size_t len)
+{
+	struct sconce_loop *l = s->loop;
+	struct iovec iov = { .iov_base = buf, .iov_len = len };
+	ssize_t n;
+
+	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL) {
+		n = sconce__transport_readv(s, &iov, 1);
+		if (n < 0) {
+			errno = (int)-n;
+			n = -1;
+		}
+	} else {
+		for (;;) {
+			n = s->_flags & FL_NOTSOCK ? l->be->readv(s->fd, &iov, 1, l->ctx) :
+			    l->be->recv(s->fd, buf, len, 0, l->ctx);
+			if (n < 0 && errno == ENOTSOCK && !(s->_flags & FL_NOTSOCK))
+				s->_flags |= FL_NOTSOCK;
+			else if (n >= 0 || errno != EINTR)
+				break;
+		}
+		if (n < 0 && errno == EIO && (s->_flags & FL_NOTSOCK))
+			n = 0;			/* a terminal whose other side is gone */
+	}
+	if (n <= 0)
+		return result(s, n);
+	active(s, (size_t)n, len);
+	return n;
+}
+
+/* ---- pushed-back bytes ---- */
+
+void
+sconce__unread_drop(struct sconce_sock *s)
+{
+	struct sconce__side *side = s->_side;
+
+	if (side->unread_prevp != NULL) {
+		*side->unread_prevp = side->unread_next;
+		if (side->unread_next != NULL)
+			side->unread_next->_side->unread_prevp = side->unread_prevp;
+		side->unread_prevp = NULL;
+	}
+	l_free(s->loop, side->unread);
+	side->unread = NULL;
+	side->unread_len = side->unread_off = side->unread_cap = 0;
+	sconce__side_hot(s);
+}
+
+void
+sconce__unread_wake(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__side *side = s->_side;
+
+	if (side == NULL || side->unread_prevp != NULL || (s->_flags & FL_PAUSED) ||
+	    (side->unread_len == 0 && !sconce__transport_pending(s)))
+		return;
+	side->unread_next = l->unread;
+	if (l->unread != NULL)
+		l->unread->_side->unread_prevp = &side->unread_next;
+	side->unread_prevp = &l->unread;
+	l->unread = s;
+	sconce__feed(l);
+}
+
+/* Room for `len` bytes in front of those pushed back. */
+static bool
+make_front(struct sconce_loop *l, struct sconce__side *side, size_t len)
+{
+	size_t cap = side->unread_len + len, off;
+	char *p;
+
+	if (side->unread_off >= len)
+		return true;
+	cap += cap / 2 + 64;			/* repeated pushing back stays linear */
+	p = l_alloc(l, cap);
+	if (p == NULL)
+		return false;
+	off = cap - side->unread_len;
+	if (side->unread_len > 0)
+		memcpy(p + off, side->unread + side->unread_off, side->unread_len);
+	l_free(l, side->unread);
+	side->unread = p;
+	side->unread_cap = cap;
+	side->unread_off = off;
+	return true;
+}
+
+int
+sconce_unread(struct sconce_sock *s, const void *buf, size_t len)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__side *side;
+
+	if (s->closed)
+		return -EBADF;
+	if (len == 0)
+		return 0;
+	side = sconce__side(s);
+	if (side == NULL || !make_front(l, side, len))
+		return -ENOMEM;
+	side->unread_off -= len;
+	side->unread_len += len;
+	memcpy(side->unread + side->unread_off, buf, len);
+	sconce__side_hot(s);
+	s->_flags &= ~(uint32_t)FL_READ_FULL;	/* what made event_read come again was these bytes */
+	if (l->unread_offering != s)
+		sconce__unread_wake(s);
+	return 0;
+}
+
+size_t
+sconce_unread_bytes(const struct sconce_sock *s)
+{
+	return s->_side != NULL ? s->_side->unread_len : 0;
+}
+
+size_t
+sconce__unread_take(struct sconce_sock *s, void *buf, size_t len)
+{
+	struct sconce__side *side = s->_side;
+	size_t n = side->unread_len < len ? side->unread_len : len;
+
+	memcpy(buf, side->unread + side->unread_off, n);
+	side->unread_off += n;
+	side->unread_len -= n;
+	if (side->unread_len == 0) {
+		l_free(s->loop, side->unread);
+		side->unread = NULL;
+		side->unread_off = side->unread_cap = 0;
+		sconce__side_hot(s);
+	}
+	return n;
+}
+
+/* The end has been met behind pushed-back bytes, and offering those again brought nothing. */
+static bool
+end_is_next(struct sconce_sock *s)
+{
+	struct sconce__side *side = s->_side;
+
+	return side != NULL && side->end_seen && side->unread_len >= side->end_len;
+}
+
+static ssize_t
+read_end(struct sconce_sock *s)
+{
+	s->_side->end_seen = false;
+	sconce__side_hot(s);
+	sconce__input_end(s, 0);
+	return 0;
+}
+
+/* ---- the calls ---- */
+
+static ssize_t
+not_readable(const struct sconce_sock *s)
+{
+	if (s->closed)
+		return -EBADF;
+	if (s->fd < 0 || (s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT | SCONCE_PAUSE_FLOW)))
+		return -EAGAIN;
+	if (s->_flags & SCONCE_PAUSE_ENDING)
+		return -EBADF;
+	return 1;
+}
+
+static ssize_t
+read_slow(struct sconce_sock *s, void *buf, size_t len)
+{
+	ssize_t r = not_readable(s);
+
+	if (r <= 0)
+		return r;
+	if (end_is_next(s))
+		return read_end(s);
+	if (s->_side != NULL && s->_side->unread_len > 0)
+		return (ssize_t)sconce__unread_take(s, buf, len);
+	if (s->_flags & SCONCE_PAUSE_END)
+		return 0;
+	if (s->_side != NULL && s->_side->end_seen)
+		return read_end(s);
+	return sconce__kernel_read(s, buf, len);
+}
+
+ssize_t
+sconce_read(struct sconce_sock *s, void *buf, size_t len)
+{
+	struct sconce_loop *l = s->loop;
+	ssize_t n;
+
+	if (unlikely(len == 0))
+		return -EINVAL;
+	s->_flags |= FL_READ_TRIED;
+	if (unlikely(s->closed || (s->_flags & FL_SLOW_READ)))
+		return read_slow(s, buf, len);
+	n = l->be->recv(s->fd, buf, len, 0, l->ctx);
+	if (unlikely(n <= 0)) {
+		if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
+			return sconce__kernel_read(s, buf, len);
+		return result(s, n);
+	}
+	s->_clock[0] = l->now_ms;
+	if (unlikely((size_t)n == len))
+		s->_flags |= FL_READ_FULL;
+	return n;
+}
+
+/* Pushed-back bytes, and behind them, in the same buffer, what the kernel has: a record that was incomplete grows. */
+static ssize_t
+read_shared_slow(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	ssize_t r = not_readable(s);
+	size_t have;
+
+	if (r <= 0)
+		return r;
+	if (end_is_next(s))
+		return read_end(s);
+	if (s->_side == NULL || s->_side->unread_len == 0)
+		return read_slow(s, l->read_buf, READ_SHARED);
+	have = sconce__unread_take(s, l->read_buf, READ_SHARED);
+	if (l->unread_offering == s || have == READ_SHARED || s->_side->end_seen || (s->_flags & SCONCE_PAUSE_END))
+		return (ssize_t)have;
+	/* An end found now must not come before these bytes: have it told afterwards. */
+	s->_flags |= SCONCE_PAUSE_END;
+	r = sconce__kernel_read(s, l->read_buf + have, READ_SHARED - have);
+	s->_flags &= ~(uint32_t)SCONCE_PAUSE_END;
+	if (r > 0)
+		return (ssize_t)have + r;
+	if (r == 0) {
+		s->_side->end_seen = true;
+		s->_side->end_len = have;
+		sconce__side_hot(s);
+	} else if (r != -EAGAIN) {
+		s->_flags |= SCONCE_PAUSE_END;
+		sconce__interest(s);
+	}
+	return (ssize_t)have;
+}
+
+ssize_t
+sconce_read_shared(struct sconce_sock *s, const void **data_out)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (unlikely(l->read_buf == NULL)) {
+		l->read_buf = l_alloc(l, READ_SHARED);
+		if (l->read_buf == NULL)
+			return -ENOMEM;
+	}
+	*data_out = l->read_buf;
+	if (unlikely(s->_flags & FL_SIDE_HOT)) {
+		s->_flags |= FL_READ_TRIED;
+		return s->closed ? -EBADF : read_shared_slow(s);
+	}
+	return sconce_read(s, l->read_buf, READ_SHARED);
+}

@@ -1,0 +1,661 @@
+/* A socket object's life: init, interest, the ways to end, holds, detach. */
+#include "core.h"
+
+#include <math.h>
+
+enum {
+	FAREWELL = UINT16_MAX,		/* _fd_holds: event_close has run and the fd is closed */
+	LINGER_BYTES = 64 * 1024	/* what close_flush reads and discards (RFC 9112 section 9.6) */
+};
+static const double linger_default = 30;
+
+static_assert(sizeof(struct sconce_sock) <= 160, "the promise of sconce/sock.h");
+
+/* ---- work lists ---- */
+
+void
+sconce__list_push(struct sock_list *list, struct sconce_sock *s)
+{
+	s->_next = NULL;
+	s->_prevp = list->tail;
+	*list->tail = s;
+	list->tail = &s->_next;
+}
+
+void
+sconce__list_remove(struct sconce_loop *l, struct sconce_sock *s)
+{
+	struct sock_list *lists[] = { &l->dirty, &l->later, &l->hups, &l->closing };
+
+	*s->_prevp = s->_next;
+	if (s->_next != NULL) {
+		s->_next->_prevp = s->_prevp;
+	} else {
+		for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++)
+			if (lists[i]->tail == &s->_next)
+				lists[i]->tail = s->_prevp;
+	}
+	s->_prevp = NULL;
+	s->_next = NULL;
+}
+
+static bool
+listed(const struct sconce_sock *s)
+{
+	return s->_prevp != NULL;
+}
+
+void
+sconce__sock_dirty(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if ((s->_flags & FL_DIRTY) || s->closed)
+		return;
+	if (listed(s))			/* on hups */
+		sconce__list_remove(l, s);
+	if (l->gather_len == 0)
+		l->gather_for = NULL;	/* it was written to first: it is flushed before the current socket */
+	s->_flags |= FL_DIRTY;
+	sconce__list_push(&l->dirty, s);
+	sconce__feed(l);
+}
+
+void
+sconce__sock_later(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if ((s->_flags & FL_DIRTY) || s->closed)
+		return;
+	if (listed(s))
+		sconce__list_remove(l, s);
+	s->_flags |= FL_DIRTY;
+	sconce__list_push(&l->later, s);
+	sconce__feed_turn(l);
+}
+
+/* ---- interest ---- */
+
+void
+sconce__interest(struct sconce_sock *s)
+{
+	s->_flags |= FL_INTEREST;
+	if (s != s->loop->current)
+		sconce__sock_dirty(s);
+}
+
+/* Whether nothing that is watched would tell of a hang-up. */
+static bool
+needs_hup(const struct sconce_sock *s, unsigned wants)
+{
+	return !(wants & SCONCE_READ) && !(s->_flags & (FL_STUCK | FL_HUP_WATCHED | FL_HUP_TOLD | SCONCE_PAUSE_CONNECTING));
+}
+
+void
+sconce__arm(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	unsigned wants = sock_wants(s);
+
+	s->_flags &= ~(uint32_t)FL_INTEREST;
+	if (s->fd < 0 || s->closed)
+		return;
+	if (s->_flags & FL_SIDE_HOT)
+		wants = sconce__transport_wants(s, wants);
+	l->be->arm(s, wants, l->ctx);
+	if ((s->_flags & FL_IDLE_OFF) && (wants & SCONCE_READ))
+		sconce__idle_resume(s);
+	if (!needs_hup(s, wants))
+		return;
+	if (l->ending) {
+		s->_flags |= FL_HUP_WATCHED;
+		l->be->watch_hup(s, l->ctx);
+	} else if (!listed(s)) {
+		sconce__list_push(&l->hups, s);
+		sconce__feed(l);
+	}
+}
+
+void
+sconce__pause_set(struct sconce_sock *s, unsigned why, bool on)
+{
+	uint32_t old = s->_flags & FL_PAUSED, now = on ? old | why : old & ~why;
+
+	if (now == old || s->closed)
+		return;
+	s->_flags = (s->_flags & ~(uint32_t)FL_PAUSED) | now;
+	if ((old == 0) == (now == 0))
+		return;
+	if (now == 0) {
+		if (!(old & SCONCE_PAUSE_ENDING))
+			s->_clock[0] = s->loop->now_ms;	/* idle time begins anew */
+		sconce__unread_wake(s);
+	}
+	sconce__interest(s);
+}
+
+int
+sconce_watch_read(struct sconce_sock *s, bool on)
+{
+	if (s->ops->event_read == NULL)
+		return -EINVAL;
+	sconce__pause_set(s, SCONCE_PAUSE_WISH, !on);
+	return 0;
+}
+
+int
+sconce_watch_write(struct sconce_sock *s, bool on)
+{
+	uint32_t old = s->_flags;
+
+	if (s->ops->event_write == NULL)
+		return -EINVAL;
+	if (s->closed || (old & SCONCE_PAUSE_ENDING))
+		return 0;
+	s->_flags = on ? old | FL_WISH_WRITE : old & ~(uint32_t)FL_WISH_WRITE;
+	if (s->_flags != old)
+		sconce__interest(s);
+	return 0;
+}
+
+void
+sconce_pause(struct sconce_sock *s, unsigned why)
+{
+	sconce__pause_set(s, why & (SCONCE_PAUSE_RATE | SCONCE_PAUSE_APP), true);
+}
+
+void
+sconce_resume(struct sconce_sock *s, unsigned why)
+{
+	sconce__pause_set(s, why & (SCONCE_PAUSE_RATE | SCONCE_PAUSE_APP), false);
+}
+
+unsigned
+sconce_paused(const struct sconce_sock *s)
+{
+	return s->_flags & FL_PAUSED;
+}
+
+unsigned
+sconce_watching(const struct sconce_sock *s)
+{
+	return s->closed ? 0 : sock_wants(s);
+}
+
+int
+sconce_fd(const struct sconce_sock *s)
+{
+	return s->fd;
+}
+
+/* ---- beginnings ---- */
+
+struct sconce__side *
+sconce__side(struct sconce_sock *s)
+{
+	if (s->_side == NULL) {
+		s->_side = sconce__zalloc(s->loop, sizeof(*s->_side));
+		if (s->_side != NULL)
+			s->_side->sock = s;
+	}
+	return s->_side;
+}
+
+void
+sconce__side_hot(struct sconce_sock *s)
+{
+	const struct sconce__side *side = s->_side;
+	bool hot = side != NULL && (side->unread_len > 0 || side->transport != NULL || side->transfer != NULL ||
+	    side->end_seen);
+
+	s->_flags = hot ? s->_flags | FL_SIDE_HOT : s->_flags & ~(uint32_t)FL_SIDE_HOT;
+}
+
+int
+sconce__attach_fd(struct sconce_sock *s, int fd)
+{
+	struct sconce_loop *l = s->loop;
+	int r;
+
+	if (fd != l->fresh_fd && !(s->_flags & FL_WATCH) && l->be->prepare(fd, l->ctx) < 0)
+		return -errno;
+	s->fd = fd;
+	memset(&s->_slot, 0, sizeof(s->_slot));
+	r = l->be->add(s, l->ctx);
+	if (r < 0)
+		s->fd = -1;
+	return r;
+}
+
+void
+sconce__drop_fd(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->fd < 0)
+		return;
+	l->be->del(s, false, l->ctx);
+	l->be->close(s->fd, l->ctx);
+	s->fd = -1;
+	s->_flags &= ~(uint32_t)(FL_HUP_WATCHED | FL_HUP_TOLD | FL_NOTSOCK);
+}
+
+int
+sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sconce_sock_ops *ops, int fd, uint32_t flags)
+{
+	int r;
+
+	if (l->freeing)
+		return -ESHUTDOWN;
+	memset(s, 0, sizeof(*s));
+	s->ops = ops;
+	s->loop = l;
+	s->fd = -1;
+	s->_flags = flags | (ops->event_read == NULL ? SCONCE_PAUSE_WISH : 0) | (fd < 0 ? FL_STUCK : 0);
+	s->_clock[0] = l->now_ms;
+	r = sconce__table_add(l, s);
+	if (r < 0)
+		return r;
+	if (fd >= 0) {
+		r = sconce__attach_fd(s, fd);
+		if (r < 0) {
+			sconce__table_remove(l, s);
+			return r;
+		}
+		if (flags & FL_INTERNAL)
+			l->be->arm(s, sock_wants(s), l->ctx);
+		else
+			sconce__interest(s);
+	}
+	l->all_count++;
+	if (!(flags & FL_INTERNAL)) {
+		sconce__count(l, 1);
+		l->newest = s;
+	}
+	TRACE_STATE(l, s, "open", fd);
+	return 0;
+}
+
+int
+sconce_sock_init_sized(struct sconce_sock *s, struct sconce_loop *loop, const struct sconce_sock_ops *ops,
+    int fd, size_t sock_size, size_t ops_size)
+{
+	if (sock_size != sizeof(*s) || ops_size != sizeof(*ops) || ops == NULL || ops->name == NULL)
+		return -EINVAL;
+	if (fd < -1)
+		return -EBADF;
+	return sconce__sock_init(s, loop, ops, fd, 0);
+}
+
+/* ---- ends ---- */
+
+static void
+drop_gathered(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (l->gather_owner == s)
+		l->gather_len = 0;
+	if (l->gather_for == s)
+		l->gather_for = NULL;
+	if (l->gather_owner == s)
+		l->gather_owner = NULL;
+}
+
+/* Everything that must be silent at once.  Allocates nothing and runs no hook. */
+static void
+end(struct sconce_sock *s, int reason)
+{
+	struct sconce_loop *l = s->loop;
+	uint64_t unsent = sconce_queued(s);
+
+	TRACE_STATE(l, s, "closed", reason);
+	sconce__timeouts_cancel(s);
+	if (s->_side != NULL) {
+		sconce__timers_unbind(s);
+		sconce__unread_drop(s);
+		sconce__post_loop_drop(s);
+		sconce__connect_fini(s);
+		sconce__transfer_source_closed(s);
+	}
+	drop_gathered(s);
+	sconce__cancel(s, -ECANCELED);
+	s->closed = true;
+	s->reason = (uint8_t)reason;
+	s->unsent = unsent;
+	if (listed(s))
+		sconce__list_remove(l, s);
+	s->_flags &= ~(uint32_t)(FL_DIRTY | FL_INTEREST | FL_SOURCE);
+	if (s->fd >= 0)
+		l->be->del(s, false, l->ctx);
+	sconce__list_push(&l->closing, s);
+	sconce__feed(l);
+}
+
+void
+sconce_close(struct sconce_sock *s, int reason)
+{
+	if (s->closed)
+		return;
+	if (!(s->_flags & FL_STUCK) && s->fd >= 0)
+		sconce__flush(s, false);
+	end(s, reason > 0 && reason <= UINT8_MAX ? reason : SCONCE_REASON_LOCAL);
+}
+
+void
+sconce_abort(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+	if (s->closed)
+		return;
+	if (s->fd >= 0)
+		l->be->setsockopt(s->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard), l->ctx);
+	end(s, SCONCE_REASON_ABORT);
+}
+
+void
+sconce_set_no_linger(struct sconce_sock *s, bool on)
+{
+	s->_flags = on ? s->_flags | FL_NO_LINGER : s->_flags & ~(uint32_t)FL_NO_LINGER;
+}
+
+void
+sconce_close_flush(struct sconce_sock *s, double timeout)
+{
+	uint32_t ms;
+
+	if (s->closed)
+		return;
+	if (s->fd < 0 && !(s->_flags & SCONCE_PAUSE_CONNECTING)) {
+		sconce_close(s, SCONCE_REASON_LOCAL);
+		return;
+	}
+	if (!(timeout >= 0))
+		timeout = linger_default;
+	ms = timeout < 2000000 ? (uint32_t)ceil(timeout * 1000) : 2000000000;
+	sconce__timeouts_cancel(s);
+	if (s->_side != NULL) {
+		sconce__timers_unbind(s);
+		sconce__unread_drop(s);
+		sconce__post_loop_drop(s);
+		sconce__transfer_source_closed(s);
+	}
+	s->_flags &= ~(uint32_t)(FL_WISH_WRITE | FL_IDLE_OFF | FL_SOURCE);
+	s->_flags |= SCONCE_PAUSE_ENDING | FL_WR_SHUT;
+	if (s->loop->gather_for == s)
+		s->loop->gather_for = NULL;
+	sconce__idle_set(s, ms > 0 ? ms : 1);
+	s->_clock[0] = 0;		/* counts what is discarded from here on */
+	TRACE_STATE(s->loop, s, "ending", 0);
+	sconce__sock_dirty(s);
+	sconce__interest(s);
+}
+
+/* The deadline of close_flush. */
+void
+sconce__ending_expired(struct sconce_sock *s)
+{
+	sconce_close(s, sconce_queued(s) > 0 ? SCONCE_REASON_TIMEOUT : SCONCE_REASON_LOCAL);
+}
+
+/* A closing socket's queue has gone: shut down, then wait for the peer's end. */
+void
+sconce__ending_step(struct sconce_sock *s)
+{
+	if (s->_queue != NULL || (s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING)))
+		return;
+	if (!(s->_flags & FL_WR_END)) {
+		sconce__try_shutdown(s);
+		if (s->_flags & FL_WR_SHUT)
+			return;			/* a transport's shutdown goes on */
+	}
+	if ((s->_flags & (FL_NO_LINGER | SCONCE_PAUSE_END | FL_NOTSOCK | FL_ERR_PENDING)) || s->errnum != 0)
+		sconce_close(s, s->errnum != 0 ? SCONCE_REASON_ERROR : SCONCE_REASON_LOCAL);
+	else if (!(s->_flags & FL_SOURCE)) {
+		s->_flags |= FL_SOURCE;		/* reads are watched in spite of ENDING */
+		sconce__interest(s);
+	}
+}
+
+/* Discards input of a socket that waits for its peer's end. */
+void
+sconce__ending_read(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	char waste[16 * 1024];
+	struct iovec iov = { .iov_base = waste, .iov_len = sizeof(waste) };
+	ssize_t n;
+
+	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL)
+		n = sconce__transport_readv(s, &iov, 1);
+	else if ((n = l->be->recv(s->fd, waste, sizeof(waste), 0, l->ctx)) < 0)
+		n = -errno;
+	if (n == -EAGAIN || n == -EINTR)
+		return;
+	if (n > 0)
+		s->_clock[0] += (uint32_t)n;
+	if (n <= 0 || s->_clock[0] >= LINGER_BYTES)
+		sconce_close(s, SCONCE_REASON_LOCAL);
+}
+
+int
+sconce_shutdown(struct sconce_sock *s, int how)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->closed || s->fd < 0)
+		return -EBADF;
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		return -EINVAL;
+	if (how != SHUT_WR && !(s->_flags & SCONCE_PAUSE_END)) {
+		l->be->shutdown(s->fd, SHUT_RD, l->ctx);
+		if (s->_side != NULL)
+			sconce__unread_drop(s);
+		sconce__input_end(s, 0);
+	}
+	if (how != SHUT_RD && !(s->_flags & (FL_WR_SHUT | FL_WR_END))) {
+		s->_flags |= FL_WR_SHUT;
+		if (!(s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))
+			sconce__flush(s, false);
+		if (l->gather_for == s)
+			l->gather_for = NULL;
+		sconce__try_shutdown(s);
+		sconce__sock_dirty(s);
+	}
+	return 0;
+}
+
+int
+sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__side *side = s->_side;
+	size_t unread = side != NULL ? side->unread_len : 0;
+	int fd = s->fd;
+
+	if (s->closed || fd < 0)
+		return -EBADF;
+	if (s->_flags & SCONCE_PAUSE_CONNECTING)
+		return -EINPROGRESS;
+	if (side != NULL && (side->transport != NULL || side->transfer != NULL))
+		return -EBUSY;
+	if (unread > size)
+		return -ENOBUFS;
+	if (!(s->_flags & FL_STUCK))
+		sconce__flush(s, false);
+	if (sconce_queued(s) > 0 || (s->_queue != NULL && s->_queue->head != NULL))
+		return -EBUSY;
+	if (unread > 0)
+		memcpy(buf, side->unread + side->unread_off, unread);
+	if (len_out != NULL)
+		*len_out = unread;
+	l->be->del(s, true, l->ctx);
+	s->fd = -1;
+	end(s, SCONCE_REASON_DETACH);
+	return fd;
+}
+
+/* ---- step 6 ---- */
+
+static void
+say_farewell(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (s->ops->event_close != NULL)
+		CALL_HOOK(l, s, "event_close", s->reason, s->ops->event_close(s));
+	sconce__run_done(s, INT32_MAX);
+	if (s->_side != NULL)
+		sconce__transport_fini(s);
+	if (s->fd >= 0 && !(s->_flags & FL_WATCH)) {
+		l->be->close(s->fd, l->ctx);
+		if (l->starved_count > 0)
+			sconce__listeners_wake(l);
+	}
+	s->fd = -1;
+	s->_fd_holds = FAREWELL;
+}
+
+/* What the library holds for `s`; the object is nobody's afterwards. */
+static void
+let_go(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__side *side = s->_side;
+
+	sconce__queue_trim(s);
+	sconce__table_remove(l, s);
+	if (l->newest == s)
+		l->newest = NULL;
+	if (side != NULL) {
+		if (side->listener != NULL)
+			sconce__listener_uncount(s);
+		l_free(l, side->unread);
+		l_free(l, side->peer);
+		l_free(l, side->fail);
+		l_free(l, side);
+		s->_side = NULL;
+	}
+	l->all_count--;
+	if (!(s->_flags & FL_INTERNAL))
+		sconce__count(l, -1);
+}
+
+static void
+finish(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	void (*destroy)(struct sconce_sock *) = s->ops->destroy;
+
+	if (s->_fd_holds != 0 && s->_fd_holds != FAREWELL)
+		return;				/* sconce_release_fd() lists it again */
+	sconce__enter(l, NULL);
+	sconce__run_done(s, INT32_MAX);
+	if (s->_fd_holds == 0)
+		say_farewell(s);
+	if (s->_holds == 0 && s->_prevp == NULL) {
+		let_go(s);
+		if (destroy != NULL)
+			CALL_HOOK(l, s, "destroy", 0, destroy(s));
+	}
+	sconce__leave(l);
+}
+
+void
+sconce__step6(struct sconce_loop *l)
+{
+	struct sconce_sock *s;
+	struct sock_list batch;
+
+	if (l->closing.head == NULL)
+		return;
+	batch.head = l->closing.head;
+	batch.tail = l->closing.tail;
+	batch.head->_prevp = &batch.head;
+	list_init(&l->closing);
+	while ((s = batch.head) != NULL) {
+		sconce__list_remove(l, s);
+		finish(s);
+	}
+}
+
+void
+sconce__sock_remove_now(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+
+	if (listed(s))
+		sconce__list_remove(l, s);
+	if (l->current == s)
+		l->current = NULL;
+	s->closed = true;
+	l->be->del(s, true, l->ctx);
+	s->fd = -1;
+	let_go(s);
+}
+
+/* ---- holds ---- */
+
+static void
+hold_up(uint16_t *count)
+{
+	assert(*count < UINT16_MAX - 1 && "at most 65 534 holds at a time");
+	++*count;
+}
+
+/* A closed socket that may be finished now. */
+static void
+relist(struct sconce_sock *s)
+{
+	if (s->closed && !listed(s)) {
+		sconce__list_push(&s->loop->closing, s);
+		sconce__feed(s->loop);
+	}
+}
+
+void
+sconce_hold(struct sconce_sock *s)
+{
+	hold_up(&s->_holds);
+}
+
+void
+sconce_release(struct sconce_sock *s)
+{
+	assert(s->_holds > 0 && "as many releases as holds");
+	if (--s->_holds == 0)
+		relist(s);
+}
+
+void
+sconce_hold_fd(struct sconce_sock *s)
+{
+	hold_up(&s->_holds);
+	if (s->_fd_holds != FAREWELL)
+		hold_up(&s->_fd_holds);
+}
+
+void
+sconce_release_fd(struct sconce_sock *s)
+{
+	assert(s->_holds > 0 && "as many releases as holds");
+	s->_holds--;
+	if (s->_fd_holds != FAREWELL) {
+		assert(s->_fd_holds > 0 && "as many releases as holds");
+		s->_fd_holds--;
+	}
+	if (s->_fd_holds == 0 || s->_holds == 0)
+		relist(s);
+}
+
+void
+sconce__sock_unhold(struct sconce_sock *s)
+{
+	s->_holds = 0;
+	if (s->_fd_holds != FAREWELL)
+		s->_fd_holds = 0;
+	relist(s);
+}

@@ -1,0 +1,475 @@
+/* One socket's input as an item of another's queue, and the relay made of two of them.
+ *
+ * A transfer copies through the loop's read buffer until a read fills a step, then splices through a pipe of the loop's;
+ * short pieces bring it back to copying, which is cheaper below some 32 KiB.  What the destination refuses of a copy becomes
+ * a bytes item in front of the transfer; what it refuses of a splice stays in the pipe. */
+#include "core.h"
+
+#include <fcntl.h>
+
+enum {
+	SPLICE_STEP = 1024 * 1024,
+	SPLICE_AGAIN = 64 * 1024,	/* a splice of this size may be followed by another at once */
+	SMALL_TIMES = 4,		/* short splices in a row, before copying */
+	PIPES_KEPT = 16
+};
+
+struct sconce__transfer {
+	struct sconce_sock *src, *dst;	/* src NULL: it was closed */
+	uint64_t left;			/* SCONCE_TO_END: no limit */
+	uint64_t max;
+	uint64_t in_pipe;
+	int pipe[2];			/* -1: none */
+	int status;
+	bool ended;			/* no more input will come */
+	bool splice, no_splice;
+	uint8_t small;
+};
+
+/* ---- pipes ---- */
+
+static bool
+get_pipe(struct sconce_loop *l, struct sconce__transfer *t)
+{
+	if (t->pipe[0] >= 0)
+		return true;
+	if (l->pipe_count > 0) {
+		l->pipe_count--;
+		t->pipe[0] = l->pipes[l->pipe_count][0];
+		t->pipe[1] = l->pipes[l->pipe_count][1];
+		return true;
+	}
+	if (l->be->pipe2(t->pipe, O_NONBLOCK | O_CLOEXEC, l->ctx) < 0) {
+		t->pipe[0] = t->pipe[1] = -1;
+		return false;
+	}
+	return true;
+}
+
+static void
+put_pipe(struct sconce_loop *l, struct sconce__transfer *t)
+{
+	if (t->pipe[0] < 0)
+		return;
+	if (t->in_pipe == 0 && l->pipe_count < PIPES_KEPT) {
+		l->pipes[l->pipe_count][0] = t->pipe[0];
+		l->pipes[l->pipe_count][1] = t->pipe[1];
+		l->pipe_count++;
+	} else {
+		l->be->close(t->pipe[0], l->ctx);
+		l->be->close(t->pipe[1], l->ctx);
+	}
+	t->pipe[0] = t->pipe[1] = -1;
+}
+
+void
+sconce__transfer_fini(struct sconce_loop *l)
+{
+	while (l->pipe_count > 0) {
+		l->pipe_count--;
+		l->be->close(l->pipes[l->pipe_count][0], l->ctx);
+		l->be->close(l->pipes[l->pipe_count][1], l->ctx);
+	}
+}
+
+/* ---- the source's side ---- */
+
+static bool
+plain(const struct sconce_sock *s)
+{
+	return s->_side == NULL || s->_side->transport == NULL;
+}
+
+static void
+source_wanted(struct sconce_sock *src, bool wanted)
+{
+	uint32_t old = src->_flags;
+
+	src->_flags = wanted ? old | FL_SOURCE : old & ~(uint32_t)FL_SOURCE;
+	if (src->_flags != old)
+		sconce__interest(src);
+}
+
+static void
+moved(struct sconce__transfer *t, size_t n)
+{
+	if (t->max != SCONCE_TO_END)
+		t->left -= n;
+}
+
+static void
+count_out(struct sconce__transfer *t, size_t n)
+{
+	if (t->src != NULL)
+		t->src->_side->transferred += n;
+}
+
+static void
+input_over(struct sconce__transfer *t, int status)
+{
+	t->ended = true;
+	t->status = status != 0 ? status : t->max == SCONCE_TO_END ? 0 : -ENODATA;
+}
+
+void
+sconce__transfer_source_ready(struct sconce_sock *src)
+{
+	struct sconce__transfer *t = src->_side != NULL ? src->_side->transfer : NULL;
+
+	if (t != NULL)
+		sconce__sock_dirty(t->dst);
+}
+
+void
+sconce__transfer_source_closed(struct sconce_sock *src)
+{
+	struct sconce__transfer *t = src->_side->transfer;
+
+	if (t == NULL)
+		return;
+	src->_side->transfer = NULL;
+	src->_flags &= ~(uint32_t)FL_SOURCE;
+	t->src = NULL;
+	t->ended = true;
+	t->status = -ECANCELED;
+	sconce__sock_dirty(t->dst);
+}
+
+void
+sconce__transfer_end(struct sconce__transfer *t)
+{
+	struct sconce_loop *l = t->dst->loop;
+	struct sconce_sock *src = t->src;
+
+	put_pipe(l, t);
+	l_free(l, t);
+	if (src == NULL)
+		return;
+	src->_side->transfer = NULL;
+	sconce__side_hot(src);
+	source_wanted(src, false);
+	sconce__pause_set(src, SCONCE_PAUSE_FLOW, false);
+}
+
+uint64_t
+sconce__transfer_stuck_bytes(const struct sconce__transfer *t)
+{
+	return t->in_pipe;
+}
+
+/* ---- moving ---- */
+
+/* What one step of input brought: its bytes, 0 when over, or -EAGAIN. */
+static ssize_t
+take_copy(struct sconce__transfer *t, size_t step)
+{
+	struct sconce_sock *src = t->src;
+	struct sconce_loop *l = src->loop;
+	const struct sconce__side *side = src->_side;
+	ssize_t n;
+
+	if (side->unread_len > 0)
+		return (ssize_t)sconce__unread_take(src, l->read_buf, step);
+	if (src->_flags & SCONCE_PAUSE_END) {
+		input_over(t, 0);
+		return 0;
+	}
+	n = sconce__kernel_read(src, l->read_buf, step);
+	if (n == 0 || (n < 0 && n != -EAGAIN))
+		input_over(t, (int)n);
+	return n;
+}
+
+static enum pump
+copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
+{
+	struct sconce_loop *l = dst->loop;
+	size_t step = t->left < COPY_STEP ? (size_t)t->left : COPY_STEP;
+	bool pushed_back = t->src->_side->unread_len > 0;
+	struct iovec iov;
+	ssize_t n, sent;
+
+	if (l->read_buf == NULL)
+		l->read_buf = l_alloc(l, READ_SHARED);
+	if (l->read_buf == NULL || !sconce__reserve_spare(l, COPY_STEP)) {
+		sconce__sock_later(dst);		/* no memory: tried again in the next turn */
+		return PUMP_BUDGET;
+	}
+	n = take_copy(t, step);
+	if (n == -EAGAIN)
+		return PUMP_SOURCE;
+	if (n <= 0)
+		return PUMP_DONE;
+	moved(t, (size_t)n);
+	iov = (struct iovec){ .iov_base = l->read_buf, .iov_len = (size_t)n };
+	sent = sconce__kernel_send(dst, &iov, 1, false);
+	if (sent < 0 && sent != -EAGAIN) {
+		sconce__send_failed(dst, (int)-sent);
+		return PUMP_FAILED;
+	}
+	if (sent < 0)
+		sent = 0;
+	count_out(t, (size_t)n);
+	*budget -= (size_t)n < *budget ? (size_t)n : *budget;
+	if (sent > 0)
+		sconce__took_some(dst);
+	if (sent < n) {
+		sconce__keep_bytes(dst, l->read_buf + sent, (size_t)(n - sent), true);
+		if (plain(dst))
+			sconce__set_stuck(dst);
+		return PUMP_STUCK;
+	}
+	if ((size_t)n == COPY_STEP)
+		t->splice = !t->no_splice;
+	return (size_t)n < step && !pushed_back && plain(t->src) ? PUMP_SOURCE : PUMP_DONE;
+}
+
+static enum pump
+fill_pipe(struct sconce__transfer *t)
+{
+	struct sconce_sock *src = t->src;
+	struct sconce_loop *l = src->loop;
+	size_t step = t->left < SPLICE_STEP ? (size_t)t->left : SPLICE_STEP;
+	ssize_t n;
+
+	do
+		n = l->be->splice(src->fd, t->pipe[1], step, SPLICE_F_MOVE | SPLICE_F_NONBLOCK, l->ctx);
+	while (n < 0 && errno == EINTR);
+	if (n > 0) {
+		t->in_pipe = (uint64_t)n;
+		moved(t, (size_t)n);
+		src->_clock[0] = l->now_ms;
+		t->small = (size_t)n < SPLICE_MIN / 2 ? t->small + 1 : 0;
+		if (t->small >= SMALL_TIMES) {
+			t->small = 0;
+			t->splice = false;
+		}
+		return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
+	}
+	if (n == 0) {
+		sconce__input_end(src, 0);
+		input_over(t, 0);
+		return PUMP_DONE;
+	}
+	if (errno == EAGAIN)
+		return PUMP_SOURCE;
+	if (errno == EINVAL || errno == ENOSYS) {
+		t->no_splice = true;
+		t->splice = false;
+		return PUMP_DONE;
+	}
+	n = -errno;
+	sconce__input_end(src, (int)-n);
+	input_over(t, (int)n);
+	return PUMP_DONE;
+}
+
+static enum pump
+empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
+{
+	struct sconce_loop *l = dst->loop;
+	ssize_t n;
+
+	while (t->in_pipe > 0) {
+		n = l->be->splice(t->pipe[0], dst->fd, (size_t)t->in_pipe, SPLICE_F_MOVE | SPLICE_F_NONBLOCK, l->ctx);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			sconce__set_stuck(dst);
+			return PUMP_STUCK;
+		}
+		if (n <= 0) {
+			sconce__send_failed(dst, n < 0 ? errno : EPIPE);
+			return PUMP_FAILED;
+		}
+		t->in_pipe -= (uint64_t)n;
+		count_out(t, (size_t)n);
+		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
+		sconce__took_some(dst);
+	}
+	return PUMP_DONE;
+}
+
+/* Whether the next step may be spliced. */
+static bool
+spliceable(const struct sconce_sock *dst, const struct sconce__transfer *t)
+{
+	return t->splice && !t->no_splice && plain(t->src) && plain(dst) && t->src->_side->unread_len == 0 &&
+	    !(t->src->_flags & SCONCE_PAUSE_END);
+}
+
+static enum pump
+splice_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
+{
+	enum pump in, out;
+
+	if (!get_pipe(dst->loop, t)) {
+		t->splice = false;
+		return PUMP_DONE;
+	}
+	in = fill_pipe(t);
+	out = empty_pipe(dst, t, budget);
+	return out != PUMP_DONE ? out : in;
+}
+
+/* The transfer at the head is over: with an error, what is behind it waits for the completion. */
+static enum pump
+finish(struct sconce_sock *dst, struct sconce__transfer *t, int status)
+{
+	if (status < 0 && dst->_queue->head->done != NULL)
+		dst->_queue->wait_done = 1;
+	if (status == -ENODATA && dst->_queue->head->done == NULL) {
+		sconce__send_failed(dst, ENODATA);	/* nobody would notice the hole */
+		return PUMP_FAILED;
+	}
+	(void)t;
+	sconce__finish_head(dst, status);
+	return PUMP_DONE;
+}
+
+enum pump
+sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
+{
+	enum pump r;
+
+	for (;;) {
+		r = t->in_pipe > 0 ? empty_pipe(dst, t, budget) : PUMP_DONE;
+		if (r == PUMP_DONE) {
+			if (t->left == 0)
+				return finish(dst, t, 0);
+			if (t->ended)
+				return finish(dst, t, t->status);
+			if (*budget == 0)
+				return PUMP_BUDGET;
+			r = spliceable(dst, t) ? splice_step(dst, t, budget) : copy_step(dst, t, budget);
+		}
+		if (r == PUMP_FAILED)
+			return r;		/* `t` is gone */
+		if (r == PUMP_STUCK && t->src != NULL)
+			source_wanted(t->src, false);
+		if (r == PUMP_SOURCE && t->left > 0) {
+			put_pipe(dst->loop, t);	/* it is empty: others may use it while we wait */
+			source_wanted(t->src, true);
+			return r;
+		}
+		if (r == PUMP_STUCK || r == PUMP_BUDGET)
+			return r;
+	}
+}
+
+/* ---- the calls ---- */
+
+static int
+check(struct sconce_sock *src, struct sconce_sock *dst)
+{
+	if (src == dst || src->loop != dst->loop)
+		return -EINVAL;
+	if (src->closed || src->fd < 0 || (src->_flags & SCONCE_PAUSE_ENDING))
+		return -EBADF;
+	if (sconce__side(src) == NULL)
+		return -ENOMEM;
+	return src->_side->transfer != NULL ? -EBUSY : 0;
+}
+
+static struct sconce__transfer *
+new_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max)
+{
+	struct sconce__transfer *t = sconce__zalloc(src->loop, sizeof(*t));
+
+	if (t == NULL)
+		return NULL;
+	t->src = src;
+	t->dst = dst;
+	t->left = t->max = max;
+	t->pipe[0] = t->pipe[1] = -1;
+	t->splice = max != SCONCE_TO_END && max >= SPLICE_MIN;
+	t->no_splice = (src->_flags | dst->_flags) & FL_NOTSOCK;
+	return t;
+}
+
+int
+sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_bytes, sconce_done_fn *done, void *arg)
+{
+	struct sconce_loop *l = dst->loop;
+	struct sconce__transfer *t;
+	struct sconce__item *it;
+	int r = check(src, dst);
+
+	if (r < 0)
+		goto fail;
+	if (max_bytes == 0)
+		return done != NULL ? sconce_write_cb(dst, done, arg) : sconce_write(dst, "", 0);
+	t = new_transfer(src, dst, max_bytes);
+	r = -ENOMEM;
+	if (t == NULL)
+		goto fail;
+	it = sconce__transfer_item(dst, &r);
+	if (it == NULL) {
+		l_free(l, t);
+		goto fail;
+	}
+	it->transfer = t;
+	it->done = done;
+	it->arg = arg;
+	src->_side->transfer = t;
+	src->_side->transferred = 0;
+	sconce__side_hot(src);
+	sconce__pause_set(src, SCONCE_PAUSE_FLOW, true);
+	return sconce__transfer_put(dst, it);
+fail:
+	sconce__fail_call(dst, done, arg, r);
+	return r;
+}
+
+uint64_t
+sconce_transferred(const struct sconce_sock *src)
+{
+	return src->_side != NULL ? src->_side->transferred : 0;
+}
+
+struct relay {
+	struct sconce_sock *a;		/* held until done() has run */
+	sconce_done_fn *done;
+	void *arg;
+	int halves;			/* transfers not over */
+	bool told;
+};
+
+static void
+relay_half(struct sconce_sock *dst, void *arg, int status)
+{
+	struct relay *r = arg;
+	struct sconce_loop *l = dst->loop;
+
+	r->halves--;
+	if (status == 0)
+		sconce_shutdown(dst, SHUT_WR);
+	if (!r->told && (status < 0 || r->halves == 0)) {
+		r->told = true;
+		if (r->done != NULL)
+			r->done(r->a, r->arg, status);
+		sconce_release(r->a);
+	}
+	if (r->halves == 0)
+		l_free(l, r);
+}
+
+int
+sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done, void *arg)
+{
+	struct relay *r = sconce__zalloc(a->loop, sizeof(*r));
+	int first, second;
+
+	if (r == NULL) {
+		sconce__fail_call(a, done, arg, -ENOMEM);
+		return -ENOMEM;
+	}
+	r->a = a;
+	r->done = done;
+	r->arg = arg;
+	r->halves = 2;
+	sconce_hold(a);
+	first = sconce_transfer(a, b, SCONCE_TO_END, relay_half, r);
+	second = sconce_transfer(b, a, SCONCE_TO_END, relay_half, r);
+	return first < 0 ? first : second < 0 ? second : 0;
+}
