@@ -422,6 +422,7 @@ bool sconce__gather_commit(struct sconce_loop *l);
 /* The same, which cannot fail: at worst the gather buffer itself becomes the item. */
 void sconce__gather_spill(struct sconce_loop *l);
 void sconce__set_stuck(struct sconce_sock *s);			/* the kernel has refused bytes */
+void sconce__note_high(struct sconce_sock *s);			/* a queue that waits has grown: event_high may be due */
 void sconce__send_failed(struct sconce_sock *s, int errnum);
 ssize_t sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int count, bool more);
 void sconce__try_shutdown(struct sconce_sock *s);			/* SHUT_WR when wanted and the queue has gone */
@@ -482,7 +483,7 @@ void sconce__post_fork(struct sconce_loop *l);			/* child, first of all: the loc
 
 /* work.c */
 void sconce__work_cancel(struct sconce_loop *l);			/* loop_free: waits for what runs; the rest is posted with -ECANCELED */
-void sconce__work_fork(struct sconce_loop *l);			/* child, after sconce__post_fork(): the threads are gone */
+void sconce__work_fork(struct sconce_loop *l);			/* child, after be->fork(): the threads are gone */
 
 /* transport.c */
 /* Drives the handshake; sets FL_CONNECT_TOLD when decided. */

@@ -4,11 +4,12 @@
 /* ---- frames ---- */
 
 /* Whether what `s` writes may be gathered in the loop's buffer. */
-static bool
+static inline bool
 may_gather(struct sconce_sock *s)
 {
 	return !(s->_flags & FL_NO_FAST_WRITE) && s->_queue == NULL && s->fd >= 0 && !s->closed &&
-	    (s->_side == NULL || !s->_side->cap_set) && sconce__gather_ready(s->loop);
+	    (s->_side == NULL || !s->_side->cap_set) &&
+	    (likely(s->loop->gather != NULL && s->loop->reserve_queue != NULL) || sconce__gather_ready(s->loop));
 }
 
 /* An application runs the loop inside a hook: what the outer socket has gathered becomes an item. */
@@ -35,26 +36,40 @@ sconce__enter(struct sconce_loop *l, struct sconce_sock *s)
 	l->gather_for = s != NULL && likely(may_gather(s)) ? s : NULL;
 }
 
-/* What the current socket has gathered, in the plain case that all of it goes. */
+/* The kernel has taken `n` of the gathered bytes (-1: none, errno), not all. */
+static void
+flush_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
+{
+	char *data = item_payload(l->gather);
+
+	if (n < 0 && errno != EAGAIN) {
+		sconce__sock_dirty(s);		/* settled with the others: it is tried again, or fails there */
+		return;
+	}
+	if (n > 0) {
+		memmove(data, data + n, l->gather_len - (size_t)n);
+		l->gather_len -= (size_t)n;
+	}
+	sconce__set_stuck(s);
+	sconce__gather_spill(l);
+	sconce__note_high(s);
+}
+
+/* What the current socket has gathered, in the plain case. */
 static void
 flush_own(struct sconce_loop *l, struct sconce_sock *s)
 {
 	ssize_t n;
 
-	if (likely(!(s->_flags & (FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY)))) {
-		n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
-		if (likely(n == (ssize_t)l->gather_len)) {
-			l->gather_len = 0;
-			return;
-		}
-		if (n > 0) {
-			memmove(item_payload(l->gather), item_payload(l->gather) + n, l->gather_len - (size_t)n);
-			l->gather_len -= (size_t)n;
-			sconce__took_some(s);
-		}
-	}
-	if (!(s->_flags & FL_DIRTY))
+	if (unlikely(s->_flags & (FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY))) {
 		sconce__sock_dirty(s);
+		return;
+	}
+	n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
+	if (likely(n == (ssize_t)l->gather_len))
+		l->gather_len = 0;
+	else
+		flush_refused(l, s, n);
 }
 
 /* Ends the hooks of the current socket: what it gathered leaves, or waits for its place among the others. */
@@ -106,16 +121,21 @@ static void
 run_completions(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
+	bool waited;
 
 	if (s->_queue == NULL || s->_queue->done == NULL)
 		return;
+	waited = s->_queue->wait_done;
 	l->depth++;
 	l->current = s;
-	l->gather_for = NULL;			/* behind what is queued, whatever that is by then */
+	l->gather_for = NULL;			/* not while items are queued: write.c looks */
 	if (sconce__run_done(s, FLUSH_COMPLETIONS))
 		sconce__sock_later(s);
-	l->current = NULL;
+	if (l->current == s)
+		close_frame(l, s);
 	l->depth--;
+	if (waited && !s->closed)
+		sconce__sock_dirty(s);		/* what waited for the completion goes on */
 }
 
 static void
@@ -274,22 +294,30 @@ sconce__flush_dirty(struct sconce_loop *l)
 
 /* ---- readiness ---- */
 
+/* After an event_read: again while it fills its buffer. */
 static void
-read_hooks(struct sconce_loop *l, struct sconce_sock *s)
+read_again(struct sconce_loop *l, struct sconce_sock *s)
 {
-	for (int i = 0; i < READ_TIMES; i++) {
+	for (int i = 1; i < READ_TIMES && (s->_flags & FL_READ_FULL) && !(s->_flags & FL_PAUSED); i++) {
 		s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
 		CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
 		if (s->closed)
 			return;
-		if (likely(!(s->_flags & FL_READ_FULL)) || (s->_flags & FL_PAUSED))
-			break;
 	}
 	/* A hook that does not read with our calls would hide an error or hang-up: have those told separately. */
-	if (unlikely(!(s->_flags & (FL_READ_TRIED | FL_HUP_WATCHED))) && s->fd >= 0 && l->current == s) {
+	if (!(s->_flags & (FL_READ_TRIED | FL_HUP_WATCHED)) && s->fd >= 0 && l->current == s) {
 		s->_flags |= FL_HUP_WATCHED;
 		l->be->watch_hup(s, l->ctx);
 	}
+}
+
+static void
+read_hooks(struct sconce_loop *l, struct sconce_sock *s)
+{
+	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
+	CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
+	if (!s->closed)
+		read_again(l, s);
 }
 
 static void
@@ -386,22 +414,55 @@ ready_slow(struct sconce_sock *s, unsigned events)
 	sconce__leave(l);
 }
 
+/* Readable input that the fast path has offered once, and is not done with. */
+static void
+ready_rest(struct sconce_loop *l, struct sconce_sock *s)
+{
+	if (!s->closed && l->current == s)
+		read_again(l, s);
+	if (l->current == NULL && !s->closed)
+		l->current = s;			/* an application's nested run came between */
+	sconce__leave(l);
+}
+
+/* What keeps readable input from being a plain matter, before and after the hook. */
+#define FL_NOT_PLAIN (FL_PAUSED | FL_SIDE_HOT | FL_WATCH)
+#define FL_NOT_DONE (FL_READ_FULL | FL_INTEREST | FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY)
+
 void
 sconce_backend_ready(struct sconce_sock *s, unsigned events)
 {
 	struct sconce_loop *l = s->loop;
+	ssize_t n;
 
-	if (unlikely(s->closed))
-		return;
-	if (unlikely(events != SCONCE_READ || (s->_flags & (FL_PAUSED | FL_SIDE_HOT | FL_WATCH)))) {
-		ready_slow(s, events);
+	if (unlikely(events != SCONCE_READ || s->closed || (s->_flags & FL_NOT_PLAIN))) {
+		if (!s->closed)
+			ready_slow(s, events);
 		return;
 	}
 	sconce__enter(l, s);
-	read_hooks(l, s);
-	if (unlikely(l->current == NULL) && !s->closed)
-		l->current = s;
-	sconce__leave(l);
+	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
+	CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
+	if (unlikely(l->current != s || s->closed || l->dirty.head != NULL ||
+	    (s->_flags & (FL_NOT_DONE | FL_READ_TRIED)) != FL_READ_TRIED)) {
+		ready_rest(l, s);
+		return;
+	}
+	/* It has read all there was, and what it wrote is its own: sconce__leave() in one breath. */
+	if (l->gather_len > 0) {
+		n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
+		if (unlikely(n != (ssize_t)l->gather_len)) {
+			flush_refused(l, s, n);
+			sconce__leave(l);
+			return;
+		}
+		l->gather_len = 0;
+	}
+	l->gather_for = NULL;
+	l->current = NULL;
+	l->depth--;
+	if (unlikely(l->end_wanted) && l->depth == 0)
+		sconce__feed(l);
 }
 
 /* ---- step 4 ---- */

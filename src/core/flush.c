@@ -24,6 +24,16 @@ sconce__set_stuck(struct sconce_sock *s)
 }
 
 void
+sconce__note_high(struct sconce_sock *s)
+{
+	const struct sconce__side *side = s->_side;
+	uint64_t high = side != NULL && side->marks_set ? side->high : s->loop->high;
+
+	if (!(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high)
+		sconce__sock_dirty(s);
+}
+
+void
 sconce__send_failed(struct sconce_sock *s, int errnum)
 {
 	struct sconce_loop *l = s->loop;

@@ -111,12 +111,15 @@ sconce_backend_begin(struct sconce_loop *l)
 	l->turn++;
 	l->now = l->be->now(l->ctx);
 	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
-	if (l->depth > 0)
-		return;			/* an application's nested run: timers and the next turn's work wait */
+	if (l->depth > 0) {
+		l->deadline = INT64_MIN;	/* an application's nested run: timers and the next turn's work wait, */
+		l->end_wanted = true;		/* and are asked for again when the outermost dispatch ends */
+		return;
+	}
 	if (l->turn_wanted) {
 		l->turn_wanted = false;
-		l->end_wanted = true;
 		take_later(l);
+		sconce__feed(l);
 	}
 	if (sconce__timers_next(l) <= l->now)
 		sconce__timers_run(l);
@@ -176,8 +179,10 @@ sconce_backend_end(struct sconce_loop *l)
 	sconce__flush_dirty(l);
 	sconce__step6(l);
 	l->ending = false;
-	if (work_left(l))
+	if (l->turn_wanted || work_left(l)) {
+		l->turn_wanted = false;		/* a nested run may have used up what was fed before */
 		sconce__feed_turn(l);
+	}
 	sconce__deadline_changed(l);
 }
 
@@ -240,6 +245,13 @@ post_compact(struct sconce_loop *l)
 	l->post_count = to;
 }
 
+static void
+each_turn_update(struct sconce_loop *l)
+{
+	if (l->be->each_turn != NULL)
+		l->be->each_turn(l->post_count > 0 || l->post_socks != NULL, l->ctx);
+}
+
 static bool
 step7(struct sconce_loop *l)
 {
@@ -253,6 +265,7 @@ step7(struct sconce_loop *l)
 		go_on = false;
 	l->step7 = false;
 	post_compact(l);
+	each_turn_update(l);
 	return go_on;
 }
 
@@ -301,9 +314,12 @@ turn(struct sconce_loop *l, double limit, bool *post_out)
 	int r;
 
 	r = l->be->run(turn_deadline(l, limit), l->ctx);
-	if (l->turn == before)
-		sconce_backend_begin(l);	/* nothing of ours happened in this wait */
-	if (l->end_wanted && l->be->feed == NULL)
+	if (l->turn == before) {
+		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
+		if (l->end_wanted)
+			sconce_backend_end(l);
+	}
+	if (l->end_wanted)
 		sconce_backend_end(l);
 	*post_out = step7(l);
 	return r;
@@ -406,13 +422,6 @@ sconce_now(const struct sconce_loop *l)
 }
 
 /* ---- callbacks and calls ---- */
-
-static void
-each_turn_update(struct sconce_loop *l)
-{
-	if (l->be->each_turn != NULL)
-		l->be->each_turn(l->post_count > 0 || l->post_socks != NULL, l->ctx);
-}
 
 int
 sconce_post_loop_add(struct sconce_loop *l, sconce_post_loop_fn *fn, void *arg)
@@ -717,13 +726,16 @@ sconce_loop_fork(struct sconce_loop *l)
 		return -EBUSY;
 	l->running = false;		/* the run went on in the parent */
 	l->thread = pthread_self();
-	sconce__work_fork(l);
-	r = l->be->fork != NULL ? l->be->fork(l->ctx) : 0;
+	sconce__post_fork(l);
+	r = sconce__signals_fork(l);
+	if (r == 0 && l->be->fork != NULL)
+		r = l->be->fork(l->ctx);
 	if (r < 0)
 		return r;
 	rewatch_hups(l);
+	sconce__work_fork(l);
 	sconce__children_fork(l);
-	return sconce__signals_fork(l);
+	return 0;
 }
 
 void *

@@ -80,6 +80,8 @@ run_all(struct sconce_loop *l, int status)
 void
 sconce__post_run(struct sconce_loop *l, int status)
 {
+	if (l->freeing)
+		status = -ECANCELED;
 	run_all(l, status);
 	if (status != 0)
 		for (int i = 0; i < CANCEL_ROUNDS && atomic_load(&l->has_posted); i++)

@@ -233,27 +233,33 @@ read_slow(struct sconce_sock *s, void *buf, size_t len)
 	return sconce__kernel_read(s, buf, len);
 }
 
-ssize_t
-sconce_read(struct sconce_sock *s, void *buf, size_t len)
+/* The plain case, which nearly every read is. */
+static inline ssize_t
+read_plain(struct sconce_sock *s, void *buf, size_t len)
 {
 	struct sconce_loop *l = s->loop;
-	ssize_t n;
+	ssize_t n = l->be->recv(s->fd, buf, len, 0, l->ctx);
 
-	if (unlikely(len == 0))
-		return -EINVAL;
-	s->_flags |= FL_READ_TRIED;
-	if (unlikely(s->closed || (s->_flags & FL_SLOW_READ)))
-		return read_slow(s, buf, len);
-	n = l->be->recv(s->fd, buf, len, 0, l->ctx);
 	if (unlikely(n <= 0)) {
+		s->_flags |= FL_READ_TRIED;
 		if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
 			return sconce__kernel_read(s, buf, len);
 		return result(s, n);
 	}
 	s->_clock[0] = l->now_ms;
-	if (unlikely((size_t)n == len))
-		s->_flags |= FL_READ_FULL;
+	s->_flags |= unlikely((size_t)n == len) ? FL_READ_TRIED | FL_READ_FULL : FL_READ_TRIED;
 	return n;
+}
+
+ssize_t
+sconce_read(struct sconce_sock *s, void *buf, size_t len)
+{
+	if (unlikely(len == 0))
+		return -EINVAL;
+	if (likely(!(s->_flags & FL_SLOW_READ) && !s->closed))
+		return read_plain(s, buf, len);
+	s->_flags |= FL_READ_TRIED;
+	return read_slow(s, buf, len);
 }
 
 /* Pushed-back bytes, and behind them, in the same buffer, what the kernel has: a record that was incomplete grows. */
@@ -290,20 +296,24 @@ read_shared_slow(struct sconce_sock *s)
 	return (ssize_t)have;
 }
 
+static bool
+make_read_buf(struct sconce_loop *l)
+{
+	if (l->read_buf == NULL)
+		l->read_buf = l_alloc(l, READ_SHARED);
+	return l->read_buf != NULL;
+}
+
 ssize_t
 sconce_read_shared(struct sconce_sock *s, const void **data_out)
 {
 	struct sconce_loop *l = s->loop;
 
-	if (unlikely(l->read_buf == NULL)) {
-		l->read_buf = l_alloc(l, READ_SHARED);
-		if (l->read_buf == NULL)
-			return -ENOMEM;
-	}
+	if (unlikely(l->read_buf == NULL) && !make_read_buf(l))
+		return -ENOMEM;
 	*data_out = l->read_buf;
-	if (unlikely(s->_flags & FL_SIDE_HOT)) {
-		s->_flags |= FL_READ_TRIED;
-		return s->closed ? -EBADF : read_shared_slow(s);
-	}
-	return sconce_read(s, l->read_buf, READ_SHARED);
+	if (likely(!(s->_flags & FL_SLOW_READ) && !s->closed))
+		return read_plain(s, l->read_buf, READ_SHARED);
+	s->_flags |= FL_READ_TRIED;
+	return read_shared_slow(s);
 }

@@ -239,6 +239,8 @@ fill_pipe(struct sconce__transfer *t)
 		t->in_pipe = (uint64_t)n;
 		moved(t, (size_t)n);
 		src->_clock[0] = l->now_ms;
+		if (src->_flags & FL_IDLE_OFF)
+			sconce__idle_resume(src);
 		t->small = (size_t)n < SPLICE_MIN / 2 ? t->small + 1 : 0;
 		if (t->small >= SMALL_TIMES) {
 			t->small = 0;

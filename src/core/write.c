@@ -147,6 +147,7 @@ send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total
 		sconce__keep_bytes(s, (const char *)iov[i].iov_base + skip, len - skip, false);
 		skip = 0;
 	}
+	sconce__note_high(s);
 	return SCONCE_QUEUED;
 }
 
@@ -205,8 +206,10 @@ write_pieces(struct sconce_sock *s, const struct iovec *iov, int count, size_t t
 	r = append_bytes(s, iov, count, total);
 	if (r < 0)
 		return r;
-	if (s->_flags & FL_BLOCKED)
+	if (s->_flags & FL_BLOCKED) {
+		sconce__note_high(s);
 		return SCONCE_QUEUED;
+	}
 	sconce__sock_dirty(s);
 	return SCONCE_GATHERED;
 }
@@ -305,8 +308,10 @@ put_item(struct sconce_sock *s, struct sconce__item *it)
 	bool now = (it->kind != ITEM_TRANSFER && it->len >= SEND_NOW) || (s->_flags & FL_NO_GATHER);
 
 	sconce__queue_append(s->_queue, it);
-	if (s->_flags & FL_BLOCKED)
+	if (s->_flags & FL_BLOCKED) {
+		sconce__note_high(s);
 		return SCONCE_QUEUED;
+	}
 	sconce__sock_dirty(s);
 	if (now)
 		sconce__flush(s, false);
