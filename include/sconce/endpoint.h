@@ -3,7 +3,7 @@
  * The grammar so far (names and services follow):
  *	tcp://1.2.3.4:80   tcp4://...   tcp6://[::1]:80   tcp://[fe80::1%eth0]:80   tcp://0:80 (or * for 0)
  *	unix:///path       unix:///@abstract
- *	1.2.3.4:80         [::1]:80     *:80     80 (listening: every address)     /path
+ *	1.2.3.4:80         [::1]:80     *:80     80 (listening: every address)     /path     @abstract
  * then options: ?name=value&name=value
  *	listening: backlog=N reuse=0|1 reuseport=0|1 v6only=0|1 deferaccept=SECONDS mode=OCTAL
  *	both:      nodelay=0|1 rcvbuf=BYTES sndbuf=BYTES keepalive=0|1
@@ -45,7 +45,7 @@ SCONCE_API int sconce_local(struct sconce_sock *s, struct sconce_addr *addr_out)
 
 /* What failed: the one error record of all modules. */
 struct sconce_fail {
-	const char *operation;		/* parse, socket, setsockopt, bind, listen, accept, connect, getaddrinfo, fcntl ... (a closed set; static) */
+	const char *operation;		/* parse, socket, setsockopt, bind, listen, accept, connect, handshake, send, recv, getaddrinfo, fcntl ... (a closed set; static) */
 	int errnum;			/* positive */
 	int gai;			/* getaddrinfo's error, or 0 */
 	char text[160];			/* one line for people: which endpoint, what happened */
@@ -101,7 +101,8 @@ struct sconce_listener {
 SCONCE_API int sconce_listen(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops,
 	const char *endpoint, struct sconce_fail *fail_out);
 
-/* Listens on an fd that listens already (inherited, or from a service manager).  On success it is the listener's. */
+/* Listens on an fd that listens already (inherited, or from a service manager).  On success it is the listener's.  Returns as
+ * sconce_listen(), and -EINVAL when the fd does not listen. */
 SCONCE_API int sconce_listen_fd(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops,
 	int fd, struct sconce_fail *fail_out);
 

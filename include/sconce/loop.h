@@ -43,7 +43,7 @@ struct sconce_loop_options {
 	unsigned backend_flags;			/* libev: EVBACKEND_... , 0 for its choice */
 	const struct sconce_backend *backend;	/* NULL: libev; must outlive the loop */
 	void *backend_arg;			/* for the backend's init(); libev: a struct ev_loop to use, or NULL */
-	uint64_t high, low;			/* water marks of its sockets, bytes; 0: 1 MiB and 256 KiB */
+	uint64_t high, low;			/* water marks of its sockets, bytes; 0: 1 MiB, and a quarter of `high` */
 	uint64_t cap;				/* bytes a socket may hold as copies; 0: 64 MiB */
 };
 
@@ -105,7 +105,7 @@ typedef bool sconce_post_loop_fn(struct sconce_loop *loop, void *arg);
 
 /* Adds a post-loop callback, called after the sockets' own (sconce_set_post_loop()) and after those
  * added before it; one that is added during step 7 is called from the next turn on.
- * Returns 0, or -ENOMEM. */
+ * Returns 0, -ENOMEM, or -EINVAL without fn. */
 SCONCE_API int sconce_post_loop_add(struct sconce_loop *loop, sconce_post_loop_fn *fn, void *arg);
 
 /* Removes the callback added with the same fn and arg.  Returns 0, or -ENOENT. */
@@ -127,7 +127,8 @@ SCONCE_API int sconce_post(struct sconce_loop *loop, sconce_call_fn *fn, void *a
 /* Runs fn(arg) in one of four threads that all loops of the process share, then done(loop, arg, 0) in
  * the loop's thread.  For what blocks: name look-ups, files.  Work begins in the order given; freeing
  * the loop waits for what runs, and gives done() -ECANCELED for what has not begun.
- * Returns 0, -ENOMEM, or -EAGAIN (no thread could be made): then neither runs. */
+ * Returns 0, -ENOMEM, or -EAGAIN (no thread could be made, or the loop is being freed): then
+ * neither runs. */
 SCONCE_API int sconce_work(struct sconce_loop *loop, void (*fn)(void *arg), sconce_call_fn *done, void *arg);
 
 /* The text of an errno or -errno, from a table that needs no locale and is safe in any thread. */

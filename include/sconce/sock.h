@@ -138,6 +138,7 @@ struct sconce_sock {
 	struct sconce__side *_side;		/* what few sockets need; NULL for most */
 	void *_idle[2];				/* place in the loop's timeout wheel */
 	struct sconce_backend_slot _slot;
+	uint64_t _lost;				/* bytes dropped by a failed send or connect; part of `unsent` */
 };
 
 /* Attaches a socket object to a loop and an open fd, sets O_NONBLOCK and FD_CLOEXEC, and gives it an id.  Reads
@@ -200,8 +201,12 @@ SCONCE_API unsigned sconce_watching(const struct sconce_sock *s);
  * socket gives -EBADF or -EAGAIN. */
 SCONCE_API ssize_t sconce_read(struct sconce_sock *s, void *buf, size_t len);
 
-/* The same into the loop's one large buffer (256 KiB): *data_out points to the bytes, which are valid until the next
- * call of it on this loop or the end of the hook.  So an idle connection owns no buffer. */
+/* Reads into the loop's one large buffer (256 KiB), so that an idle connection owns none: *data_out points to the bytes,
+ * which are valid until the next call of it on this loop or the end of the hook.  Unlike sconce_read() it joins: pushed-back
+ * bytes come first and, behind them in the buffer, what the kernel has, so that a record that was incomplete grows (in an
+ * event_read for pushed-back bytes alone the kernel is not asked).  When the end of input has been met behind pushed-back bytes and
+ * offering them again brought nothing, the result is 0, and sconce_unread_bytes() tells how many are left.
+ * Results as sconce_read(), and -ENOMEM the first time. */
 SCONCE_API ssize_t sconce_read_shared(struct sconce_sock *s, const void **data_out);
 
 /* Pushes `len` bytes back in front of everything unread; they are copied.  They are offered again
@@ -232,18 +237,19 @@ SCONCE_API void sconce_set_no_linger(struct sconce_sock *s, bool on);
 /* Closes with a reset (RST) where the protocol has one; nothing more is offered to the kernel. */
 SCONCE_API void sconce_abort(struct sconce_sock *s);
 
-/* Half-closes: SHUT_WR after what is queued has gone (further writes give -EPIPE), SHUT_RD at once (reads give 0),
- * SHUT_RDWR both.  Returns 0, -EINVAL, or -EBADF on a closed socket. */
+/* Half-closes: SHUT_WR after what is queued has gone (further writes give -EPIPE), SHUT_RD at once (pushed-back
+ * bytes are dropped, reads give 0), SHUT_RDWR both.  Returns 0, -EINVAL, or -EBADF on a closed socket. */
 SCONCE_API int sconce_shutdown(struct sconce_sock *s, int how);
 
 /* Gives up the fd: what is gathered is sent, pushed-back bytes are copied to `buf`, `s` is closed with
  * SCONCE_REASON_DETACH (event_close and destroy run at the end of the turn, s->fd is -1), and the open
  * fd, no longer watched anywhere, is the caller's.  *len_out is the number of bytes in `buf`; it may be NULL when
- * `size` is 0.  Returns the fd; or, with nothing changed: -EBUSY (output is stuck, or a transport is set),
+ * `size` is 0.  Returns the fd; or, with nothing changed except that gathered bytes may have been sent: -EBUSY (output is
+ * stuck, a transport is set, or `s` is in a transfer),
  * -ENOBUFS (more bytes are pushed back than `size`), -EBADF (closed, or no fd), -EINPROGRESS (connecting). */
 SCONCE_API int sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out);
 
-/* Keeps the memory of `s`: destroy waits for as many releases, and runs at the end of a turn.  At most 65 535
+/* Keeps the memory of `s`: destroy waits for as many releases, and runs at the end of a turn.  At most 65 534
  * holds at a time. */
 SCONCE_API void sconce_hold(struct sconce_sock *s);
 SCONCE_API void sconce_release(struct sconce_sock *s);

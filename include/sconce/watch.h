@@ -41,11 +41,12 @@ typedef void sconce_signal_fn(struct sconce_loop *loop, int signo, void *arg);
  * Returns 0, -EINVAL (not a signal that can be caught), -EBUSY, -ENOMEM or -EMFILE. */
 SCONCE_API int sconce_signal(struct sconce_loop *loop, int signo, sconce_signal_fn *fn, void *arg);
 
-/* A child has ended and been reaped; `status` is waitpid(2)'s, or -ECANCELED when the loop is freed first. */
+/* A child has ended and been reaped; `status` is waitpid(2)'s; -ECHILD when somebody else had reaped it; -ECANCELED when the loop is
+ * freed first or goes on in a forked process, whose children they are not. */
 typedef void sconce_child_fn(struct sconce_loop *loop, pid_t pid, int status, void *arg);
 
 /* Calls fn once when the child `pid` ends; reaps only that pid.  SIGCHLD is not used.  Any loop of the process may do it.
- * Returns 0; -ECHILD (no child of ours), -ENOSYS (a kernel without pidfd), -ENOMEM or -EMFILE. */
+ * Returns 0; -ECHILD (no child of ours), -EEXIST (this loop watches it already), -ENOSYS (a kernel without pidfd), -ENOMEM or -EMFILE. */
 SCONCE_API int sconce_child(struct sconce_loop *loop, pid_t pid, sconce_child_fn *fn, void *arg);
 
 /* Forgets the child: fn is not called, nobody reaps it.  Returns 0 or -ENOENT. */

@@ -46,7 +46,7 @@ typedef void sconce_done_fn(struct sconce_sock *s, void *arg, int status);
 SCONCE_API int sconce_write(struct sconce_sock *s, const void *buf, size_t len);
 
 /* The same from `count` pieces, as one write: all or, on an error, nothing.  The vector and the bytes are the caller's
- * again on return. */
+ * again on return.  Also -EINVAL for a negative count or a sum that overflows. */
 SCONCE_API int sconce_writev(struct sconce_sock *s, const struct iovec *iov, int count);
 
 /* The same, formatted as printf does.  Returns as sconce_write(), or -EINVAL for a bad format. */
@@ -57,7 +57,8 @@ SCONCE_API int sconce_printf(struct sconce_sock *s, const char *format, ...) SCO
 SCONCE_API int sconce_write_ref(struct sconce_sock *s, const void *buf, size_t len, sconce_done_fn *done, void *arg);
 
 /* Sends `len` bytes of a file from `offset` with sendfile(2); the file position of `fd` is neither used nor moved, except
- * that `fd` may also be something that only reads in order, such as a pipe without writers waiting.  `fd` is borrowed
+ * that `fd` may also be something that only reads in order: a pipe that already holds the bytes (one that does not
+ * counts as a file that ends early; a blocking one would block).  `fd` is borrowed
  * until done(); it is not closed.  A file that ends early is -EIO: completions first, then what is behind it goes
  * on; without `done` the sending direction fails with EIO.
  * Results as sconce_write(), and -EINVAL for a negative offset. */
@@ -65,7 +66,7 @@ SCONCE_API int sconce_write_file(struct sconce_sock *s, int fd, off_t offset, ui
 	sconce_done_fn *done, void *arg);
 
 /* Runs done(s, arg, 0) when all that was written before is in the kernel, at the earliest when the current dispatch
- * ends.  Results as sconce_write(). */
+ * ends.  Results as sconce_write(), and -EINVAL without `done`. */
 SCONCE_API int sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg);
 
 /* No limit, for sconce_transfer(). */
@@ -76,13 +77,14 @@ SCONCE_API int sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void
  * is read as dst takes.  Large transfers between plain sockets are spliced through a pipe of the loop's.
  * status: 0 (max_bytes have gone, or src ended and max_bytes is SCONCE_TO_END); -ENODATA (src ended before; `arg` knows how many were
  * expected, sconce_transferred() how many went); src's read error; -ECANCELED (either was closed); dst's send error.  After
- * a status other than 0 what is behind it in the queue waits until the completion has run.
+ * a status other than 0 what is behind it in the queue waits until the completion has run; without `done` an early end fails the
+ * sending direction of dst instead.
  * Returns as sconce_write(), and -EBUSY when src is in a transfer already, -EINVAL for two loops or src == dst,
  * -EBADF when src is closed. */
 SCONCE_API int sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_bytes,
 	sconce_done_fn *done, void *arg);
 
-/* Bytes that the transfer from `src`, the present one or the last, has moved into dst's kernel buffer. */
+/* Bytes that the transfer from `src`, the present one or the last, has passed on to its destination. */
 SCONCE_API uint64_t sconce_transferred(const struct sconce_sock *src);
 
 /* Two transfers, one each way, each followed by a half-close of its destination.  done(a, arg, status), once, when both directions

@@ -143,7 +143,10 @@ sconce__addr_ask(const struct sconce_sock *s, bool peer, struct sconce_addr *out
 		return -EBADF;
 	memset(&a, 0, sizeof(a));
 	a.len = room;
-	r = peer ? l->be->getpeername(s->fd, &a.any, &a.len, l->ctx) : l->be->getsockname(s->fd, &a.any, &a.len, l->ctx);
+	if (peer)
+		r = l->be->getpeername(s->fd, &a.any, &a.len, l->ctx);
+	else
+		r = l->be->getsockname(s->fd, &a.any, &a.len, l->ctx);
 	if (r < 0)
 		return -errno;
 	if (a.len > room)

@@ -4,7 +4,9 @@
  * cost an epoll_ctl for nothing).  One ev_timer at EV_MAXPRI for the core's next deadline, so that
  * timers precede I/O.  The end of a turn is a watcher at EV_MINPRI that is never started, only fed:
  * a turn without work pays nothing for it, it runs before the next wait wherever the work came from,
- * also after ev_break.  Work for the next turn is an ev_idle at EV_MINPRI, started only then.
+ * also after ev_break.  Work for the next turn is an ev_check at EV_MINPRI, and an ev_idle so that the
+ * wait does not sleep, both started only then (an ev_idle alone would not run while the application's
+ * fds or idle watchers are busy).
  * All our watchers are unref'd; one ev_ref is held while the core has something to wait for.
  *
  * libev has no event for hang-ups and forgets an fd that nobody reads or writes.  Those fds go, once,
@@ -37,7 +39,8 @@ struct libev {
 	int64_t armed;			/* the deadline the timer is set for */
 	ev_io wake, hup;
 	ev_timer timer;
-	ev_idle idle;
+	ev_idle idle;			/* keeps the wait from sleeping */
+	ev_check next;			/* does the next turn's work */
 	ev_check end;			/* fed, never started */
 	ev_check post;			/* started only while there are post-loop callbacks */
 };
@@ -62,6 +65,20 @@ begin_once(struct libev *b)
 	}
 }
 
+/* libev could not watch the fd: it is bad, or the kernel is out of memory or watches.  It has stopped the watcher. */
+static void
+io_failed(struct libev *b, struct sconce_sock *s)
+{
+	int fl = fcntl(s->fd, F_GETFD);
+	int errnum = fl < 0 ? errno : ENOSPC;
+
+	ev_ref(b->ev);
+	if (s->_flags & FL_WATCH)
+		sconce_backend_ready(s, SCONCE_ERR);
+	else
+		sconce__sock_error(s, errnum);
+}
+
 static void
 io_ready(EV_P_ ev_io *w, int revents)
 {
@@ -77,13 +94,23 @@ io_ready(EV_P_ ev_io *w, int revents)
 		if (sconce__table_get(b->loop, id) != s)
 			return;			/* a timer stopped a foreign watch */
 	}
+	if (unlikely(revents & EV_ERROR)) {
+		io_failed(b, s);
+		return;
+	}
 	if (revents & EV_READ)
 		events |= SCONCE_READ;
 	if (revents & EV_WRITE)
 		events |= SCONCE_WRITE;
-	if (unlikely(revents & EV_ERROR))	/* libev could not watch it and has stopped the watcher */
-		events |= SCONCE_ERR;
 	sconce_backend_ready(s, events);
+}
+
+/* One of our own that libev could not watch is tried again: better to spin than to be deaf. */
+static void
+restart_failed(EV_P_ ev_io *w, int revents)
+{
+	if (unlikely(revents & EV_ERROR))
+		ev_io_start(EV_A_ w);		/* the reference that libev took in stopping it is given back */
 }
 
 static void
@@ -93,9 +120,8 @@ hup_ready(EV_P_ ev_io *w, int revents)
 	struct epoll_event ready[HUP_BATCH];
 	int n;
 
-	(void)EV_A;
-	(void)revents;
 	begin_once(b);
+	restart_failed(EV_A_ w, revents);
 	n = epoll_wait(b->hup_fd, ready, HUP_BATCH, 0);
 	for (int i = 0; i < n; i++) {
 		struct sconce_sock *s = sconce__table_get(b->loop, ready[i].data.u64);
@@ -116,9 +142,8 @@ wake_ready(EV_P_ ev_io *w, int revents)
 	struct libev *b = w->data;
 	uint64_t count;
 
-	(void)EV_A;
-	(void)revents;
 	begin_once(b);
+	restart_failed(EV_A_ w, revents);
 	if (read(b->wake_fd, &count, sizeof(count)) > 0)
 		sconce__feed(b->loop);
 }
@@ -162,12 +187,32 @@ post_ready(EV_P_ ev_check *w, int revents)
 static void
 idle_ready(EV_P_ ev_idle *w, int revents)
 {
+	(void)EV_A;
+	(void)w;
+	(void)revents;
+}
+
+static void
+next_stop(struct libev *b)
+{
+	if (!ev_is_active(&b->idle))
+		return;
+	ev_ref(b->ev);
+	ev_ref(b->ev);
+	ev_idle_stop(b->ev, &b->idle);
+	ev_check_stop(b->ev, &b->next);
+}
+
+/* In an application's nested run it is only stopped: the core feeds it again when the outermost hook ends. */
+static void
+next_ready(EV_P_ ev_check *w, int revents)
+{
 	struct libev *b = w->data;
 
+	(void)EV_A;
 	(void)revents;
+	next_stop(b);
 	begin_once(b);
-	ev_ref(EV_A);
-	ev_idle_stop(EV_A_ w);
 	sconce_backend_end(b->loop);
 }
 
@@ -178,13 +223,15 @@ watchers_init(struct libev *b)
 	ev_io_init(&b->hup, hup_ready, b->hup_fd, EV_READ);
 	ev_init(&b->timer, timer_ready);
 	ev_init(&b->idle, idle_ready);
+	ev_init(&b->next, next_ready);
 	ev_init(&b->end, end_ready);
 	ev_init(&b->post, post_ready);
 	ev_set_priority(&b->timer, EV_MAXPRI);
 	ev_set_priority(&b->idle, EV_MINPRI);
+	ev_set_priority(&b->next, EV_MINPRI);
 	ev_set_priority(&b->end, EV_MINPRI);
 	ev_set_priority(&b->post, EV_MINPRI);
-	b->post.data = b->wake.data = b->hup.data = b->timer.data = b->idle.data = b->end.data = b;
+	b->post.data = b->wake.data = b->hup.data = b->timer.data = b->next.data = b->end.data = b;
 }
 
 /* The two kernel objects of our own. */
@@ -283,10 +330,7 @@ libev_fini(void *ctx)
 		ev_ref(b->ev);
 		ev_timer_stop(b->ev, &b->timer);
 	}
-	if (ev_is_active(&b->idle)) {
-		ev_ref(b->ev);
-		ev_idle_stop(b->ev, &b->idle);
-	}
+	next_stop(b);
 	libev_each_turn(false, b);
 	ev_clear_pending(b->ev, &b->end);
 	if (b->kept)
@@ -388,8 +432,8 @@ libev_del(struct sconce_sock *s, bool handed_on, void *ctx)
 	if (ev_is_active(w)) {
 		ev_ref(b->ev);
 		ev_io_stop(b->ev, w);
-	} else {
-		ev_clear_pending(b->ev, w);
+	} else if (unlikely(ev_clear_pending(b->ev, w) & EV_ERROR)) {
+		ev_ref(b->ev);			/* libev has stopped it, and io_failed() will not hear of it */
 	}
 	if (handed_on && (s->_flags & FL_HUP_WATCHED))
 		epoll_ctl(b->hup_fd, EPOLL_CTL_DEL, s->fd, NULL);
@@ -422,8 +466,12 @@ libev_run(int64_t deadline, void *ctx)
 {
 	struct libev *b = ctx;
 
+	/* libev would do what was fed outside before its wait; a turn of ours does it behind the I/O. */
+	ev_clear_pending(b->ev, &b->end);
+	b->loop->end_fed = false;
 	if (deadline <= b->loop->now) {
 		ev_run(b->ev, EVRUN_NOWAIT);
+		b->iteration = ev_iteration(b->ev);
 		return 0;
 	}
 	libev_timer(deadline, b);
@@ -434,6 +482,7 @@ libev_run(int64_t deadline, void *ctx)
 	} else {
 		ev_run(b->ev, EVRUN_ONCE);
 	}
+	b->iteration = ev_iteration(b->ev);	/* what is fed from here on is of this turn still */
 	return 0;
 }
 
@@ -466,6 +515,8 @@ libev_feed(enum sconce_feed when, void *ctx)
 		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
 	} else if (!ev_is_active(&b->idle)) {
 		ev_idle_start(b->ev, &b->idle);
+		ev_check_start(b->ev, &b->next);
+		ev_unref(b->ev);
 		ev_unref(b->ev);
 	}
 }

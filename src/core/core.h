@@ -126,7 +126,7 @@ struct sconce__side {
 	char *unread;				/* pushed-back bytes at unread + unread_off */
 	size_t unread_off, unread_len, unread_cap;
 	bool end_seen;				/* the kernel's end has been met behind pushed-back bytes */
-	size_t end_len;				/* how many there were then: no progress since means the end */
+	size_t end_len;				/* how many there were before they were last read: no progress since means the end */
 	struct sconce_sock *unread_next, **unread_prevp;	/* loop->unread */
 
 	uint64_t high, low, cap;		/* marks_set, cap_set */
@@ -251,6 +251,8 @@ struct sconce_loop {
 
 	/* other threads */
 	pthread_mutex_t post_lock;
+	void (*wake)(void *ctx);		/* the backend's own, which a trace does not change under their feet */
+	void *wake_ctx;
 	struct call_list posted;
 	atomic_bool has_posted;
 	size_t works;				/* sconce_work() under way */
@@ -283,6 +285,14 @@ struct sconce_loop {
 	size_t account_count, account_cap;
 	bool accounting;
 };
+
+/* Debug builds (-DSCONCE_DEBUG) find uses from a thread that is not the loop's. */
+#ifdef SCONCE_DEBUG
+#define CHECK_THREAD(l) \
+	assert(pthread_equal((l)->thread, pthread_self()) && "a loop and its sockets are used in the loop's thread")
+#else
+#define CHECK_THREAD(l) ((void)0)
+#endif
 
 /* memory (loop.c) */
 static inline void *
@@ -365,7 +375,7 @@ sock_wants(const struct sconce_sock *s)
 
 	if ((f & FL_PAUSED) == 0 || (f & FL_SOURCE))
 		events |= SCONCE_READ;
-	if (f & (FL_STUCK | FL_WISH_WRITE))
+	if ((f & FL_STUCK) || (f & (FL_WISH_WRITE | FL_WR_END)) == FL_WISH_WRITE)
 		events |= SCONCE_WRITE;
 	return events;
 }
@@ -417,6 +427,8 @@ bool sconce__gather_ready(struct sconce_loop *l);			/* the gather buffer and its
 bool sconce__flush(struct sconce_sock *s, bool from_loop);
 /* Puts `n` bytes that the kernel refused at the front (or behind what is queued); never fails after sconce__reserve_spare(). */
 void sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front);
+/* The same for bytes that the caller puts there. */
+char *sconce__keep_room(struct sconce_sock *s, size_t n, bool front);
 /* Gathered bytes become a queue item.  Returns false when there is no memory (nothing changed). */
 bool sconce__gather_commit(struct sconce_loop *l);
 /* The same, which cannot fail: at worst the gather buffer itself becomes the item. */
@@ -477,7 +489,7 @@ void sconce__timeouts_fini(struct sconce_loop *l);
 /* post.c */
 int sconce__post_init(struct sconce_loop *l);
 void sconce__post_run(struct sconce_loop *l, int status);		/* step 5 */
-void sconce__post_fini(struct sconce_loop *l);			/* runs what is left with -ECANCELED */
+void sconce__post_fini(struct sconce_loop *l);			/* frees what is still posted then, without running it */
 void sconce__post_push(struct sconce_loop *l, struct sconce__call *c);	/* any thread; `c` is malloc()'s and now the list's */
 void sconce__post_fork(struct sconce_loop *l);			/* child, first of all: the lock may be held by nobody */
 

@@ -1,6 +1,8 @@
 /* What happens when a socket is ready, and when its dispatch ends. */
 #include "core.h"
 
+#include <stdio.h>
+
 /* ---- frames ---- */
 
 /* Whether what `s` writes may be gathered in the loop's buffer. */
@@ -43,7 +45,10 @@ flush_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
 	char *data = item_payload(l->gather);
 
 	if (n < 0 && errno != EAGAIN) {
-		sconce__sock_dirty(s);		/* settled with the others: it is tried again, or fails there */
+		if (errno == EINTR || errno == ENOTSOCK)
+			sconce__sock_dirty(s);	/* settled with the others: it is tried again */
+		else
+			sconce__send_failed(s, errno);	/* the kernel tells it only once */
 		return;
 	}
 	if (n > 0) {
@@ -177,6 +182,7 @@ tell_err(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	int errnum = s->errnum;
+	char what[32];
 
 	s->_flags &= ~(uint32_t)FL_ERR_PENDING;
 	if (s->_flags & FL_ERR_TOLD)
@@ -185,6 +191,8 @@ tell_err(struct sconce_sock *s)
 	if (s->closed)
 		return;
 	s->_flags |= FL_ERR_TOLD;
+	snprintf(what, sizeof(what), "fd %d", s->fd);
+	sconce__fail_set(s, s->_flags & SCONCE_PAUSE_END ? "recv" : "send", errnum, what);
 	if (s->ops->event_err == NULL) {
 		sconce_close(s, SCONCE_REASON_ERROR);
 		return;
@@ -345,7 +353,7 @@ write_ready(struct sconce_loop *l, struct sconce_sock *s)
 		l->current = s;
 		l->gather_for = may_gather(s) ? s : NULL;
 	}
-	if ((s->_flags & FL_WISH_WRITE) && !(s->_flags & FL_STUCK) && (s->_queue == NULL || s->_queue->head == NULL) &&
+	if ((s->_flags & (FL_WISH_WRITE | FL_STUCK | FL_WR_END)) == FL_WISH_WRITE && (s->_queue == NULL || s->_queue->head == NULL) &&
 	    l->gather_len == 0)
 		CALL_HOOK(l, s, "event_write", 0, s->ops->event_write(s));
 }

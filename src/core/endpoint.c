@@ -234,6 +234,8 @@ inet(const struct parse *p, struct slice s, int family, bool bare)
 	bool v6 = s.len > 0 && s.p[0] == '[';
 	int n, r;
 
+	if (s.len == 0)
+		return refuse(p, "no address");
 	if (bare && all_of(s, "0123456789"))
 		return inet_any(p, s);
 	if (v6) {
@@ -404,7 +406,8 @@ option(struct parse *p, struct slice s)
 	if (o == NULL)
 		return refuse(p, "unknown option '%.*s'", QUOTE(name));
 	if (!(o->roles & p->roles))
-		return refuse(p, "option '%s' is for %s", o->name, o->roles == ROLE_LISTEN ? "listening" : "connecting");
+		return refuse(p, "option '%s' is for %s", o->name,
+			o->roles == ROLE_LISTEN ? "listening" : "connecting");
 	if (!(o->places & place_bits(p->ep)))
 		return refuse(p, "option '%s' is for %s", o->name, place_word(o->places));
 	if (value.len == 0)
@@ -526,7 +529,8 @@ apply(struct sconce_loop *l, int fd, const struct endpoint *ep, const struct set
 			continue;
 		int errnum = errno;
 
-		snprintf(what, sizeof(what), "%s for %s", set[i].label, sconce_addr_text(&ep->addr, addr, sizeof(addr)));
+		sconce_addr_text(&ep->addr, addr, sizeof(addr));
+		snprintf(what, sizeof(what), "%s for %s", set[i].label, addr);
 		sconce__fail_fill(fail, "setsockopt", errnum, what);
 		return -errnum;
 	}

@@ -39,11 +39,13 @@ sconce__send_failed(struct sconce_sock *s, int errnum)
 	struct sconce_loop *l = s->loop;
 
 	TRACE_STATE(l, s, "output end", errnum);
-	s->_flags = (s->_flags | FL_WR_END) & ~(uint32_t)(FL_STUCK | FL_WR_SHUT);
+	s->_flags = (s->_flags | FL_WR_END) & ~(uint32_t)(FL_STUCK | FL_WR_SHUT | FL_DRAIN | FL_HIGH);
 	if (l->gather_for == s)
 		l->gather_for = NULL;
-	if (l->gather_owner == s)
+	if (l->gather_owner == s) {
+		s->_lost += l->gather_len;
 		l->gather_len = 0;
+	}
 	sconce__cancel(s, -errnum);
 	if (s->_side != NULL)
 		sconce__output_moved(s);
@@ -102,8 +104,8 @@ sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int count, b
 
 /* ---- bytes that were accepted ---- */
 
-void
-sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front)
+char *
+sconce__keep_room(struct sconce_sock *s, size_t n, bool front)
 {
 	struct sconce_loop *l = s->loop;
 	struct sconce__queue *q = sconce__queue_sure(s);
@@ -115,17 +117,23 @@ sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front
 		l->spare = NULL;
 		it->bytes.off = 0;
 	}
-	memcpy(item_payload(it), data, n);
 	it->len = n;
 	if (!front || q->head == NULL) {
 		sconce__queue_append(q, it);
-		return;
+		return item_payload(it);
 	}
 	it->next = q->head;
 	q->head = it;
 	q->items++;
 	q->bytes += n;
 	q->held += n;
+	return item_payload(it);
+}
+
+void
+sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front)
+{
+	memcpy(sconce__keep_room(s, n, front), data, n);
 }
 
 static struct sconce__item *
@@ -303,6 +311,31 @@ send_run(struct sconce_sock *s, size_t *budget)
 	return false;
 }
 
+/* A source that only reads in order: what was read and not taken becomes an item in front of the file. */
+static ssize_t
+copy_pipe(struct sconce_sock *s, struct sconce__item *it, struct iovec *iov)
+{
+	struct sconce_loop *l = s->loop;
+	ssize_t n, sent;
+
+	if (!sconce__reserve_spare(l, iov->iov_len))
+		return -ENOMEM;
+	do
+		n = l->be->readv(it->file.fd, iov, 1, l->ctx);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -EIO : 0;
+	iov->iov_len = (size_t)n;
+	sent = sconce__kernel_send(s, iov, 1, (uint64_t)n < it->len);
+	if (sent < 0 && sent != -EAGAIN)
+		return sent;
+	if (sent < 0)
+		sent = 0;
+	if (sent < n)
+		sconce__keep_bytes(s, (char *)iov->iov_base + sent, (size_t)(n - sent), true);
+	return n;
+}
+
 /* A file that sendfile cannot send, or a destination that it cannot send to. */
 static ssize_t
 copy_file(struct sconce_sock *s, struct sconce__item *it, size_t step)
@@ -314,7 +347,12 @@ copy_file(struct sconce_sock *s, struct sconce__item *it, size_t step)
 
 	if (step > sizeof(buf))
 		step = sizeof(buf);
-	n = l->be->pread(it->file.fd, buf, step, it->file.offset, l->ctx);
+	iov.iov_len = step;
+	do
+		n = l->be->pread(it->file.fd, buf, step, it->file.offset, l->ctx);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == ESPIPE)
+		return copy_pipe(s, it, &iov);
 	if (n <= 0)
 		return n < 0 ? -EIO : 0;
 	iov.iov_len = (size_t)n;
@@ -351,14 +389,19 @@ send_file(struct sconce_sock *s, size_t *budget)
 {
 	struct sconce__queue *q = s->_queue;
 	struct sconce__item *it = q->head;
-	ssize_t n = file_step(s, it);
+	ssize_t n;
 
+	if (it->len == 0) {			/* its last bytes went in front of it */
+		sconce__finish_head(s, 0);
+		return true;
+	}
+	n = file_step(s, it);
 	if (n > 0) {
 		it->len -= (uint64_t)n;
 		q->bytes -= (uint64_t)n;
 		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
 		sconce__took_some(s);
-		if (it->len == 0)
+		if (it->len == 0 && q->head == it)
 			sconce__finish_head(s, 0);
 		return true;
 	}
@@ -414,8 +457,11 @@ sconce__flush(struct sconce_sock *s, bool from_loop)
 	while (s->_queue != NULL && s->_queue->head != NULL && !s->_queue->wait_done && budget > 0)
 		if (!send_head(s, from_loop, &budget))
 			break;
-	if (s->_queue != NULL && s->_queue->head != NULL)
+	if (s->_queue != NULL && s->_queue->head != NULL) {
+		if (budget == 0 && from_loop)
+			sconce__sock_later(s);	/* it has had its share of this turn */
 		return false;
+	}
 	sconce__queue_trim(s);
 	return true;
 }
@@ -438,6 +484,10 @@ sconce__try_shutdown(struct sconce_sock *s)
 		r = l->be->shutdown(s->fd, SHUT_WR, l->ctx) < 0 ? -errno : 0;
 	}
 	s->_flags = (s->_flags | FL_WR_END) & ~(uint32_t)FL_WR_SHUT;
+	if (r == -ENOTSOCK)
+		s->_flags |= FL_NOTSOCK;		/* nothing to linger for */
+	if (s->_flags & FL_WISH_WRITE)
+		sconce__interest(s);
 	TRACE_STATE(l, s, "output end", r);
 	if (s->_flags & SCONCE_PAUSE_END) {
 		s->_flags |= FL_HUP_PENDING;

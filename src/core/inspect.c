@@ -108,11 +108,12 @@ sconce_describe_default(const struct sconce_sock *s, char *buf, size_t size)
 	add(buf, size, &at, "%s#%" PRIu64 " fd %d %s%s%s %s", s->ops->name, s->id >> SLOT_BITS, s->fd,
 		wants & SCONCE_READ ? "R" : "", wants & SCONCE_WRITE ? "W" : "", wants == 0 ? "-" : "", state_name(s));
 	add_addrs(s, buf, size, &at);
-	if (s->closed)
+	if (s->closed) {
 		add(buf, size, &at, " reason %d errno %d unsent %" PRIu64, s->reason, s->errnum, s->unsent);
-	else
+	} else {
 		add(buf, size, &at, " queued %" PRIu64, sconce_queued(s));
-	add_pauses(s, buf, size, &at);
+		add_pauses(s, buf, size, &at);
+	}
 	return at;
 }
 
@@ -142,6 +143,12 @@ dump_one(struct sconce_sock *s, void *arg)
 	return true;
 }
 
+static const char *
+yes(bool is)
+{
+	return is ? "yes" : "no";
+}
+
 static size_t
 length(const struct sock_list *list)
 {
@@ -164,11 +171,13 @@ sconce_dump(struct sconce_loop *l, FILE *out)
 	if (timer == INT64_MAX)
 		fprintf(out, "timers: none, idle timeouts %zu\n", l->wheel.count);
 	else
-		fprintf(out, "timers: next in %.3f s, idle timeouts %zu\n", (double)(timer - l->now) * 1e-9, l->wheel.count);
-	fprintf(out, "work: %zu to flush, %zu later, %zu closing, input pushed back: %s, calls: %s\n", length(&l->dirty),
-		length(&l->later), length(&l->closing), l->unread != NULL ? "yes" : "no", l->calls.head != NULL ? "yes" : "no");
-	fprintf(out, "marks: low %" PRIu64 " high %" PRIu64 " cap %" PRIu64 ", trace %s, accounting %s\n", l->low, l->high,
-		l->cap, l->trace_fn != NULL ? "on" : "off", l->accounting ? "on" : "off");
+		fprintf(out, "timers: next in %.3f s, idle timeouts %zu\n", (double)(timer - l->now) * 1e-9,
+			l->wheel.count);
+	fprintf(out, "work: %zu to flush, %zu later, %zu closing, input pushed back: %s, calls: %s\n",
+		length(&l->dirty), length(&l->later), length(&l->closing), yes(l->unread != NULL),
+		yes(l->calls.head != NULL));
+	fprintf(out, "marks: low %" PRIu64 " high %" PRIu64 " cap %" PRIu64 ", trace: %s, accounting: %s\n", l->low,
+		l->high, l->cap, yes(l->trace_fn != NULL), yes(l->accounting));
 }
 
 /* ---- sconce_verify ---- */
@@ -298,7 +307,8 @@ timer_after(const struct sconce_timer *t)
 static void
 verify_timers(const struct sconce_loop *l)
 {
-	require(l->heap == NULL || (l->heap->_prev == NULL && l->heap->_next == NULL), "the first timer stands alone");
+	require(l->heap == NULL || (l->heap->_prev == NULL && l->heap->_next == NULL),
+		"the first timer stands alone");
 	for (const struct sconce_timer *t = l->heap; t != NULL; t = timer_after(t)) {
 		require(t->_order != 0, "a timer in the heap is running");
 		require(t->_loop == l, "a timer in the heap is the loop's");
@@ -329,8 +339,8 @@ sconce_verify(struct sconce_loop *l)
 
 /* ---- trace ---- */
 
-/* While a trace is on, loop->be is a copy of the backend's table whose entries report, and loop->ctx this.  It stays for as long as
- * the loop: a wait that began under the trace comes back to it when a hook has ended the trace. */
+/* While a trace is on, loop->be is a copy of the backend's table whose entries report, and loop->ctx is this.  It
+ * stays for as long as the loop: a wait that began under the trace comes back to it when a hook has ended it. */
 struct tracer {
 	struct sconce_backend table;
 	const struct sconce_backend *be;
@@ -466,16 +476,6 @@ tracer_new(struct sconce_loop *l)
 	return t;
 }
 
-/* Which table and context the loop calls, in one step for sconce_post(), which other threads call. */
-static void
-swap_backend(struct sconce_loop *l, const struct sconce_backend *be, void *ctx)
-{
-	pthread_mutex_lock(&l->post_lock);
-	l->be = be;
-	l->ctx = ctx;
-	pthread_mutex_unlock(&l->post_lock);
-}
-
 static void
 observe(struct sconce_loop *l)
 {
@@ -499,9 +499,11 @@ sconce_set_trace(struct sconce_loop *l, sconce_trace_fn *fn, void *arg)
 	if (fn != NULL && l->real_be == NULL) {
 		l->real_be = t->be;
 		l->real_ctx = t->ctx;
-		swap_backend(l, &t->table, t);
+		l->be = &t->table;
+		l->ctx = t;
 	} else if (fn == NULL && l->real_be != NULL) {
-		swap_backend(l, t->be, t->ctx);
+		l->be = t->be;
+		l->ctx = t->ctx;
 		l->real_be = NULL;
 		l->real_ctx = NULL;
 	}

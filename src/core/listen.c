@@ -324,7 +324,9 @@ unlink_path(const struct sconce_listener *l)
 
 	if (!l->_owns_path || l->_owner != getpid() || l->sock.reason == SCONCE_REASON_DETACH)
 		return;
-	if (lstat(l->addr.un.sun_path, &st) == 0 && (uint64_t)st.st_dev == l->_path_dev && (uint64_t)st.st_ino == l->_path_ino)
+	if (lstat(l->addr.un.sun_path, &st) < 0)
+		return;
+	if ((uint64_t)st.st_dev == l->_path_dev && (uint64_t)st.st_ino == l->_path_ino)
 		unlink(l->addr.un.sun_path);
 }
 
@@ -407,8 +409,8 @@ bind_fd(struct sconce_loop *loop, int fd, const struct sconce_addr *a)
 	return loop->be->bind(fd, &a->any, a->len, loop->ctx) < 0 ? -errno : 0;
 }
 
-/* Binds to a path, which is never more accessible than `mode`: bind(2) gives it the mode of the fd, less the umask, and
- * nobody can connect before listen(2). */
+/* Binds to a path, which is never more accessible than `mode`: bind(2) gives it the mode of the fd, less the
+ * umask, and nobody can connect before listen(2). */
 static int
 bind_path(struct sconce_listener *l, struct sconce_loop *loop, int fd, const struct endpoint *ep)
 {
@@ -455,7 +457,8 @@ open_socket(struct sconce_loop *loop, const struct endpoint *ep)
 
 /* An fd that listens on the endpoint, or -errno with *fail and nothing left behind. */
 static int
-open_listening(struct sconce_listener *l, struct sconce_loop *loop, const struct endpoint *ep, struct sconce_fail *fail)
+open_listening(struct sconce_listener *l, struct sconce_loop *loop, const struct endpoint *ep,
+	struct sconce_fail *fail)
 {
 	bool path = ep->addr.any.sa_family == AF_UNIX && ep->addr.un.sun_path[0] != '\0';
 	int fd = open_socket(loop, ep), r;

@@ -109,6 +109,9 @@ void
 sconce_backend_begin(struct sconce_loop *l)
 {
 	l->turn++;
+#ifdef SCONCE_DEBUG
+	l->thread = pthread_self();		/* an application's loop is run by whoever runs it */
+#endif
 	l->now = l->be->now(l->ctx);
 	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
 	if (l->depth > 0) {
@@ -116,7 +119,7 @@ sconce_backend_begin(struct sconce_loop *l)
 		l->end_wanted = true;		/* and are asked for again when the outermost dispatch ends */
 		return;
 	}
-	if (l->turn_wanted) {
+	if (l->turn_wanted || atomic_load(&l->has_posted)) {
 		l->turn_wanted = false;
 		take_later(l);
 		sconce__feed(l);
@@ -142,7 +145,7 @@ run_calls(struct sconce_loop *l)
 	*calls.tail = NULL;
 	while ((c = calls.head) != NULL) {
 		calls.head = c->next;
-		if (c->sock_id != 0 && sconce_find(l, c->sock_id) == NULL)
+		if (l->freeing || (c->sock_id != 0 && sconce_find(l, c->sock_id) == NULL))
 			c->status = -ECANCELED;
 		sconce__enter(l, NULL);
 		CALL_HOOK(l, NULL, "deferred", c->status, c->fn(l, c->arg, c->status));
@@ -165,8 +168,8 @@ sconce_backend_end(struct sconce_loop *l)
 	l->end_fed = false;
 	if (l->depth > 0 || l->ending)
 		return;			/* the outermost dispatch feeds again when it ends */
-	if (!l->end_wanted && !work_left(l))
-		return;
+	if (!l->end_wanted)
+		return;			/* these steps have been: what is left waits for the next turn */
 	l->end_wanted = false;
 	l->ending = true;
 	sconce__step4(l);
@@ -306,6 +309,15 @@ turn_deadline(struct sconce_loop *l, double limit)
 	return deadline;
 }
 
+/* What was wished outside of hooks is watched in this wait already; what was written waits for step 5. */
+static void
+arm_dirty(struct sconce_loop *l)
+{
+	for (struct sconce_sock *s = l->dirty.head; s != NULL; s = s->_next)
+		if (s->_flags & FL_INTEREST)
+			sconce__arm(s);
+}
+
 /* One turn.  0 or -errno; *post_out tells whether the post-loop callbacks let the run go on. */
 static int
 turn(struct sconce_loop *l, double limit, bool *post_out)
@@ -313,12 +325,10 @@ turn(struct sconce_loop *l, double limit, bool *post_out)
 	uint64_t before = l->turn;
 	int r;
 
+	arm_dirty(l);
 	r = l->be->run(turn_deadline(l, limit), l->ctx);
-	if (l->turn == before) {
+	if (l->turn == before)
 		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
-		if (l->end_wanted)
-			sconce_backend_end(l);
-	}
 	if (l->end_wanted)
 		sconce_backend_end(l);
 	*post_out = step7(l);
@@ -597,7 +607,7 @@ sconce_loop_new(const struct sconce_loop_options *opts, struct sconce_loop **loo
 	struct sconce_loop *l;
 	int r;
 
-	if (!table_complete(be) || (o->high != 0 && o->low > o->high))
+	if (!table_complete(be))
 		return -EINVAL;
 	l = be->alloc(NULL, sizeof(*l), NULL);
 	if (l == NULL)
@@ -610,6 +620,10 @@ sconce_loop_new(const struct sconce_loop_options *opts, struct sconce_loop **loo
 	l->pid = getpid();
 	l->thread = pthread_self();
 	set_options(l, o);
+	if (l->low > l->high) {
+		r = -EINVAL;
+		goto free_l;
+	}
 	set_lists(l);
 	r = be->init(l, o->backend_arg, &l->ctx);
 	if (r < 0)

@@ -5,13 +5,13 @@
 
 #include <stdlib.h>
 
-enum { CANCEL_ROUNDS = 1000 };		/* a call that posts again when it is cancelled is not humoured for ever */
-
 int
 sconce__post_init(struct sconce_loop *l)
 {
 	l->posted.head = NULL;
 	l->posted.tail = &l->posted.head;
+	l->wake = l->be->wake;
+	l->wake_ctx = l->ctx;
 	return -pthread_mutex_init(&l->post_lock, NULL);
 }
 
@@ -28,7 +28,7 @@ sconce__post_push(struct sconce_loop *l, struct sconce__call *c)
 	atomic_store(&l->has_posted, true);
 	pthread_mutex_unlock(&l->post_lock);
 	if (was_empty)
-		l->be->wake(l->ctx);
+		l->wake(l->wake_ctx);
 }
 
 int
@@ -57,13 +57,13 @@ take(struct sconce_loop *l)
 	return head;
 }
 
-static void
-run_all(struct sconce_loop *l, int status)
+void
+sconce__post_run(struct sconce_loop *l, int status)
 {
 	struct sconce__call *c, *next;
 
 	for (c = take(l); c != NULL; c = next) {
-		int result = status != 0 ? status : c->status;
+		int result = l->freeing ? -ECANCELED : status != 0 ? status : c->status;
 
 		next = c->next;
 		sconce__enter(l, NULL);
@@ -75,17 +75,6 @@ run_all(struct sconce_loop *l, int status)
 		}
 		free(c);
 	}
-}
-
-void
-sconce__post_run(struct sconce_loop *l, int status)
-{
-	if (l->freeing)
-		status = -ECANCELED;
-	run_all(l, status);
-	if (status != 0)
-		for (int i = 0; i < CANCEL_ROUNDS && atomic_load(&l->has_posted); i++)
-			run_all(l, status);
 }
 
 void

@@ -271,6 +271,7 @@ sconce__cancel(struct sconce_sock *s, int status)
 {
 	if (s->_queue == NULL)
 		return;
+	s->_lost += s->_queue->bytes;
 	while (s->_queue->head != NULL)
 		sconce__finish_head(s, status);
 	sconce__queue_trim(s);

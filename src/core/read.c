@@ -36,9 +36,19 @@ result(struct sconce_sock *s, ssize_t n)
 	return -e;
 }
 
+/* Outside of hooks the time of the last wait is not the time. */
+static void
+refresh_clock(struct sconce_loop *l)
+{
+	l->now = l->be->now(l->ctx);
+	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
+}
+
 static void
 active(struct sconce_sock *s, size_t n, size_t len)
 {
+	if (s->loop->depth == 0)
+		refresh_clock(s->loop);
 	s->_clock[0] = s->loop->now_ms;
 	if (n == len)
 		s->_flags |= FL_READ_FULL;
@@ -154,7 +164,9 @@ sconce_unread(struct sconce_sock *s, const void *buf, size_t len)
 	memcpy(side->unread + side->unread_off, buf, len);
 	sconce__side_hot(s);
 	s->_flags &= ~(uint32_t)FL_READ_FULL;	/* what made event_read come again was these bytes */
-	if (l->unread_offering != s)
+	if (side->transfer != NULL)
+		sconce__transfer_source_ready(s);
+	else if (l->unread_offering != s)
 		sconce__unread_wake(s);
 	return 0;
 }
@@ -201,6 +213,29 @@ read_end(struct sconce_sock *s)
 	return 0;
 }
 
+/* Pushed-back bytes, for the application.  With the end behind them: how many there were, see end_is_next(). */
+static size_t
+take(struct sconce_sock *s, void *buf, size_t len)
+{
+	s->_side->end_len = s->_side->unread_len;
+	return sconce__unread_take(s, buf, len);
+}
+
+/* The fd is readable behind pushed-back bytes.  What sconce_read() does not get at before these are gone may be the end:
+ * it would stay readable, and a hook that waits for more would be called for ever. */
+static void
+look_for_end(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	char c;
+
+	if (l->current != s || l->unread_offering == s || s->_side->end_seen || s->_side->transport != NULL ||
+	    (s->_flags & (FL_NOTSOCK | SCONCE_PAUSE_END)))
+		return;
+	if (l->be->recv(s->fd, &c, 1, MSG_PEEK, l->ctx) == 0)
+		s->_side->end_seen = true;
+}
+
 /* ---- the calls ---- */
 
 static ssize_t
@@ -224,8 +259,10 @@ read_slow(struct sconce_sock *s, void *buf, size_t len)
 		return r;
 	if (end_is_next(s))
 		return read_end(s);
-	if (s->_side != NULL && s->_side->unread_len > 0)
-		return (ssize_t)sconce__unread_take(s, buf, len);
+	if (s->_side != NULL && s->_side->unread_len > 0) {
+		look_for_end(s);
+		return (ssize_t)take(s, buf, len);
+	}
 	if (s->_flags & SCONCE_PAUSE_END)
 		return 0;
 	if (s->_side != NULL && s->_side->end_seen)
@@ -246,6 +283,8 @@ read_plain(struct sconce_sock *s, void *buf, size_t len)
 			return sconce__kernel_read(s, buf, len);
 		return result(s, n);
 	}
+	if (unlikely(l->depth == 0))
+		refresh_clock(l);
 	s->_clock[0] = l->now_ms;
 	s->_flags |= unlikely((size_t)n == len) ? FL_READ_TRIED | FL_READ_FULL : FL_READ_TRIED;
 	return n;
@@ -276,7 +315,7 @@ read_shared_slow(struct sconce_sock *s)
 		return read_end(s);
 	if (s->_side == NULL || s->_side->unread_len == 0)
 		return read_slow(s, l->read_buf, READ_SHARED);
-	have = sconce__unread_take(s, l->read_buf, READ_SHARED);
+	have = take(s, l->read_buf, READ_SHARED);
 	if (l->unread_offering == s || have == READ_SHARED || s->_side->end_seen || (s->_flags & SCONCE_PAUSE_END))
 		return (ssize_t)have;
 	/* An end found now must not come before these bytes: have it told afterwards. */
@@ -287,7 +326,6 @@ read_shared_slow(struct sconce_sock *s)
 		return (ssize_t)have + r;
 	if (r == 0) {
 		s->_side->end_seen = true;
-		s->_side->end_len = have;
 		sconce__side_hot(s);
 	} else if (r != -EAGAIN) {
 		s->_flags |= SCONCE_PAUSE_END;

@@ -50,6 +50,7 @@ sconce__sock_dirty(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 
+	CHECK_THREAD(l);
 	if ((s->_flags & FL_DIRTY) || s->closed)
 		return;
 	if (listed(s))			/* on hups */
@@ -66,9 +67,9 @@ sconce__sock_later(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 
-	if ((s->_flags & FL_DIRTY) || s->closed)
+	if (s->closed)
 		return;
-	if (listed(s))
+	if (listed(s))			/* on dirty too: it has had its share of this turn */
 		sconce__list_remove(l, s);
 	s->_flags |= FL_DIRTY;
 	sconce__list_push(&l->later, s);
@@ -246,6 +247,7 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 {
 	int r;
 
+	CHECK_THREAD(l);
 	if (l->freeing)
 		return -ESHUTDOWN;
 	memset(s, 0, sizeof(*s));
@@ -308,7 +310,7 @@ static void
 end(struct sconce_sock *s, int reason)
 {
 	struct sconce_loop *l = s->loop;
-	uint64_t unsent = sconce_queued(s);
+	uint64_t unsent = s->_lost + sconce_queued(s);
 
 	TRACE_STATE(l, s, "closed", reason);
 	sconce__timeouts_cancel(s);

@@ -207,6 +207,8 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 		sconce__send_failed(dst, (int)-sent);
 		return PUMP_FAILED;
 	}
+	if (sent == -EAGAIN || (sent < n && plain(dst)))
+		sconce__set_stuck(dst);
 	if (sent < 0)
 		sent = 0;
 	count_out(t, (size_t)n);
@@ -215,8 +217,6 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 		sconce__took_some(dst);
 	if (sent < n) {
 		sconce__keep_bytes(dst, l->read_buf + sent, (size_t)(n - sent), true);
-		if (plain(dst))
-			sconce__set_stuck(dst);
 		return PUMP_STUCK;
 	}
 	if ((size_t)n == COPY_STEP)
@@ -320,8 +320,8 @@ finish(struct sconce_sock *dst, struct sconce__transfer *t, int status)
 {
 	if (status < 0 && dst->_queue->head->done != NULL)
 		dst->_queue->wait_done = 1;
-	if (status == -ENODATA && dst->_queue->head->done == NULL) {
-		sconce__send_failed(dst, ENODATA);	/* nobody would notice the hole */
+	if (status < 0 && dst->_queue->head->done == NULL) {
+		sconce__send_failed(dst, -status);	/* nobody would notice the hole */
 		return PUMP_FAILED;
 	}
 	(void)t;

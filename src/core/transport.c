@@ -146,7 +146,12 @@ sconce__transport_shutdown(struct sconce_sock *s)
 		return l->be->shutdown(s->fd, SHUT_WR, l->ctx) < 0 ? -errno : 0;
 	r = side->transport->shutdown(s, side->transport_state);
 	set_swapped(s, &side->write_wants_read, r == SCONCE_WANT_READ);
-	return (int)wants_to_again(r);
+	r = (int)wants_to_again(r);
+	if (r == -EAGAIN) {
+		s->_flags |= FL_STUCK;		/* tried again when its direction is ready */
+		sconce__interest(s);
+	}
+	return r;
 }
 
 bool

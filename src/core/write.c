@@ -97,6 +97,22 @@ append_bytes(struct sconce_sock *s, const struct iovec *iov, int count, size_t t
 	return 0;
 }
 
+/* What the kernel has not taken of the caller's pieces, in one item: the spare has room for all. */
+static void
+keep_rest(struct sconce_sock *s, const struct iovec *iov, int count, size_t skip, size_t rest)
+{
+	char *to = sconce__keep_room(s, rest, false);
+
+	for (int i = 0; i < count; i++) {
+		size_t part = iov[i].iov_len > skip ? iov[i].iov_len - skip : 0;
+
+		if (part > 0)
+			memcpy(to, (const char *)iov[i].iov_base + skip, part);
+		to += part;
+		skip -= iov[i].iov_len - part;
+	}
+}
+
 /* A write that leaves at once, with what is gathered in front of it and without a copy. */
 static int
 send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total)
@@ -123,6 +139,7 @@ send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total
 	if (skip == gathered + total) {
 		if (gathered > 0)
 			l->gather_len = 0;
+		sconce__queue_trim(s);
 		return SCONCE_SENT;
 	}
 	sconce__set_stuck(s);
@@ -137,16 +154,7 @@ send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total
 			skip -= gathered;
 		}
 	}
-	for (int i = 0; i < count; i++) {
-		size_t len = iov[i].iov_len;
-
-		if (skip >= len) {
-			skip -= len;
-			continue;
-		}
-		sconce__keep_bytes(s, (const char *)iov[i].iov_base + skip, len - skip, false);
-		skip = 0;
-	}
+	keep_rest(s, iov, count, skip, total - skip);
 	sconce__note_high(s);
 	return SCONCE_QUEUED;
 }
@@ -159,7 +167,7 @@ may_send_now(struct sconce_sock *s, int count, size_t total)
 	if (has_items(s) && !(s->_queue->wait_done))
 		sconce__flush(s, false);
 	return !has_items(s) && !(s->_flags & (FL_BLOCKED | FL_WR_END)) && count <= IOV_COUNT && sconce__gather_ready(l) &&
-	    sconce__reserve_spare(l, total);
+	    sconce__reserve_spare(l, total) && sconce__queue(s) != NULL;
 }
 
 /* Appends to the gather buffer, if that is possible. */
@@ -220,7 +228,7 @@ sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 	struct sconce_loop *l = s->loop;
 	struct iovec iov;
 
-	if (likely(l->gather_for == s && len < SEND_NOW && l->gather_len + len <= GATHER_SIZE)) {
+	if (likely(l->gather_for == s && len - 1 < SEND_NOW - 1 && l->gather_len + len <= GATHER_SIZE)) {
 		memcpy(item_payload(l->gather) + l->gather_len, buf, len);
 		l->gather_len += len;
 		l->gather_owner = s;
