@@ -1,0 +1,209 @@
+/* sconced: a reverse proxy that reads Perlbal's configuration (PB-37). */
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "demo.h"
+
+static const char *const default_configs[] = { "/etc/sconced/sconced.conf", "/etc/perlbal/perlbal.conf" };
+
+struct arguments {
+	const char	*config;	/* NULL: the default */
+	bool		demo;
+	bool		check;
+	int		status;		/* to exit with at once; negative: go on */
+};
+
+static void
+print_help(FILE *out)
+{
+	fprintf(out,
+	    "usage: sconced [--config=FILE] [--check]\n"
+	    "       sconced --demo\n"
+	    "\n"
+	    "  -c, --config=FILE   read FILE instead of %s\n"
+	    "                      or %s\n"
+	    "      --check         read it, say what is wrong, and exit\n"
+	    "      --demo          serve a demonstration on 127.0.0.1:8080\n"
+	    "  -h, --help          this\n"
+	    "  -V, --version       the version\n", default_configs[0], default_configs[1]);
+}
+
+static struct arguments
+parse_arguments(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "config", required_argument, NULL, 'c' },
+		{ "demo", no_argument, NULL, 'd' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "version", no_argument, NULL, 'V' },
+		{ NULL, 0, NULL, 0 },
+	};
+	struct arguments a = { .status = -1 };
+	int option;
+
+	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			a.config = optarg;
+			break;
+		case 'd':
+			a.demo = true;
+			break;
+		case 'k':
+			a.check = true;
+			break;
+		case 'h':
+			print_help(stdout);
+			a.status = 0;
+			return a;
+		case 'V':
+			printf("sconced %s\n", sconce_version());
+			a.status = 0;
+			return a;
+		default:
+			fprintf(stderr, "sconced --help lists the options\n");
+			a.status = 1;
+			return a;
+		}
+	}
+	if (optind < argc) {
+		fprintf(stderr, "sconced: unexpected argument '%s'; sconced --help lists the options\n", argv[optind]);
+		a.status = 1;
+	}
+	return a;
+}
+
+/* The file to read; NULL, after saying so, if there is none. */
+static const char *
+find_config(const struct arguments *a)
+{
+	if (a->config != NULL)
+		return a->config;
+	for (unsigned i = 0; i < sizeof(default_configs) / sizeof(default_configs[0]); i++)
+		if (access(default_configs[i], F_OK) == 0)
+			return default_configs[i];
+	fprintf(stderr, "sconced: there is no configuration: neither %s nor %s exists.\n"
+	    "Name one with --config=FILE, or see what sconced does with\n\n    sconced --demo\n",
+	    default_configs[0], default_configs[1]);
+	return NULL;
+}
+
+/* Clients and backends take a descriptor each: as many as the administrator allows. */
+static void
+raise_limits(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static void
+on_signal(struct sconce_loop *loop, int signo, void *arg)
+{
+	(void)loop;
+	(void)signo;
+	proxy_stop(arg);
+}
+
+static int
+serve(struct proxy *p)
+{
+	int error = sconce_signal(p->loop, SIGTERM, on_signal, p);
+
+	if (error == 0)
+		error = sconce_signal(p->loop, SIGINT, on_signal, p);
+	if (error == 0)
+		error = sconce_loop_run(p->loop);
+	if (error >= 0)
+		return 0;
+	fprintf(stderr, "sconced: %s\n", sconce_strerror(error));
+	return 1;
+}
+
+static void
+print_services(const struct proxy *p)
+{
+	for (struct link *l = p->services.next; l != &p->services; l = l->next) {
+		const struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
+
+		if (sv->listening)
+			printf("service %s: listening on %s, pool %s (%u nodes)\n", sv->name, sv->conf.listen,
+			    sv->conf.pool->name, sv->conf.pool->node_count);
+	}
+}
+
+/* Returns whether the configuration is read and, unless it is only checked, listened to. */
+static bool
+configure(struct proxy *p, const char *path, bool check)
+{
+	struct config_report report = { .out = stderr };
+	int error = config_load_file(p, path, &report);
+
+	if (error == 0 && check) {
+		printf("%s: ok\n", path);
+		return true;
+	}
+	if (error == 0)
+		error = config_open(p, &report);
+	if (error == 0)
+		return true;
+	fprintf(stderr, "sconced: %s; not started\n", report.errors > 1 ? "there are errors" : "there is an error");
+	return false;
+}
+
+static int
+run_config(struct proxy *p, const struct arguments *a)
+{
+	const char *path = find_config(a);
+
+	if (path == NULL || !configure(p, path, a->check))
+		return 1;
+	if (a->check)
+		return 0;
+	print_services(p);
+	printf("Running.\n");
+	fflush(stdout);
+	return serve(p);
+}
+
+static int
+run_demo(struct proxy *p, struct demo **demo)
+{
+	if (demo_start(p, demo) < 0)
+		return 1;
+	fflush(stdout);
+	return serve(p);
+}
+
+int
+main(int argc, char **argv)
+{
+	struct arguments a = parse_arguments(argc, argv);
+	struct demo *demo = NULL;
+	struct proxy p;
+	int status;
+
+	if (a.status >= 0)
+		return a.status;
+	raise_limits();
+	status = proxy_init(&p);
+	if (status < 0) {
+		fprintf(stderr, "sconced: %s\n", sconce_strerror(status));
+		return 1;
+	}
+	status = a.demo ? run_demo(&p, &demo) : run_config(&p, &a);
+	proxy_fini(&p);
+	demo_free(demo);
+	return status;
+}

@@ -1,0 +1,81 @@
+/* The daemon: what all of its parts share.
+ *
+ *   main.c      options, signals, start and stop
+ *   config.c    files -> lines -> commands; errors with their place
+ *   command.c   the command table, for files (and consoles)
+ *   param.c     parameters of services and pools, by name
+ *   service.c   a listener, its queue of clients that want a backend, its idle backends
+ *   pool.c      nodes, and which of them takes the next connection
+ *   client.c    a connection from a client: one request after the other
+ *   request.c   the request as it goes to a backend;  upload.c  the rest of its body
+ *   backend.c   a connection to a node
+ *   answer.c    the response, from a backend to its client
+ *   partial.c   heads that come in pieces;  recode.c  bodies that are chunked
+ *   page.c      responses of our own;  log.c;  demo.c
+ *
+ * A request's way:  client -> service (queue) -> backend -> client.  While a backend has it, client->backend and
+ * backend->client point at each other; whoever closes one of them clears both (client_unlink, backend_unlink). */
+#ifndef PROXY_H
+#define PROXY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+#include <sconce/sconce.h>
+#include <sconce/http.h>
+#include "list.h"
+
+/* Limits that are not parameters. */
+enum {
+	IO_BYTES = 256 * 1024,		/* the buffer that every read goes to */
+	OUT_BYTES = 72 * 1024,		/* a response head, rewritten: SCONCE_HTTP_HEAD_BYTES and what we add */
+	FIRST_READ = 16 * 1024,		/* of a request: what is pipelined behind it is copied, so not more */
+	SPLICE_BYTES = 32 * 1024,	/* shorter runs of a body are copied, not spliced */
+	GRACE_SECONDS = 30,		/* for busy clients when the daemon stops */
+	LINGER_SECONDS = 5,		/* for the peer to read what was sent before a close */
+	RETRY_SECONDS = 1,		/* a node that refused is left alone; Retry-After */
+	DISTRUST_SECONDS = 60		/* a node that says more than its answers */
+};
+#define TICK_SECONDS 0.25		/* how often what waits is looked at */
+
+struct proxy {
+	struct sconce_loop *loop;
+	struct link	services;	/* struct service, in the order created */
+	struct link	pools;		/* struct pool */
+	struct link	busy;		/* struct client with a request under way */
+	struct sconce_timer tick;	/* runs while one is busy */
+	struct sconce_timer grace;	/* runs while we stop */
+	size_t		client_count;
+	size_t		listener_count;
+	bool		stopping;
+	time_t		date_time;	/* what `date` says */
+	char		date[SCONCE_HTTP_DATE_BYTES];
+	time_t		log_second;	/* the second in which log_lines lines were logged */
+	unsigned	log_lines;
+	/* Scratch, valid until the hook in progress returns. */
+	char		*io;		/* IO_BYTES */
+	char		*out;		/* OUT_BYTES */
+	struct sconce_http_field fields[SCONCE_HTTP_FIELDS];
+};
+
+/* Makes an empty daemon on a loop of its own.  Returns 0 or -errno. */
+int proxy_init(struct proxy *p);
+/* Frees it, with all services and pools. */
+void proxy_fini(struct proxy *p);
+/* Stops accepting, closes what is idle, lets what is busy end, and stops the loop. */
+void proxy_stop(struct proxy *p);
+/* A client has come to be busy: the tick runs. */
+void proxy_tick(struct proxy *p);
+/* The last of what proxy_stop() waits for may have gone. */
+void proxy_check_stopped(struct proxy *p);
+/* The date, for header fields. */
+const char *proxy_date(struct proxy *p);
+
+/* A line on stderr.  Control characters of what is printed are escaped, so one line stays one line (HZ-18); after
+ * 20 lines within a second the rest are only counted. */
+void log_line(struct proxy *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+/* Copies text with everything but visible ASCII and blanks written as \xNN. */
+void log_escape(char *out, size_t size, const char *text);
+
+#endif
