@@ -47,13 +47,15 @@ loopback(int port)
 	return in;
 }
 
+/* Listens on a port, any free one if it is 0. */
 static int
 listen_socket(int *port_out)
 {
-	struct sockaddr_in in = loopback(0);
+	struct sockaddr_in in = loopback(*port_out);
 	socklen_t len = sizeof(in);
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
 	ck_assert_int_eq(listen(fd, 128), 0);
 	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
@@ -77,6 +79,12 @@ kit_node_down(struct kit *k, int node)
 {
 	close(k->nodes[node]);
 	k->nodes[node] = -1;
+}
+
+void
+kit_node_up(struct kit *k, int node)
+{
+	k->nodes[node] = listen_socket(&k->node_ports[node]);
 }
 
 bool

@@ -42,6 +42,8 @@ bool kit_sanitized(void);
 int kit_client(const struct kit *k);
 /* Closes one of the nodes' listening sockets: connects are refused. */
 void kit_node_down(struct kit *k, int node);
+/* Listens there again. */
+void kit_node_up(struct kit *k, int node);
 /* The next connection that it makes to a node. */
 int kit_accept(const struct kit *k, int node);
 /* Whether it makes one within `ms`. */

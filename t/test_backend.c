@@ -37,7 +37,7 @@ echo(struct end *e)
 		sconce_close_flush(&e->sock, 1);
 }
 
-/* An echo of a megabyte, through a peer that is slower than we write, and a close on both sides. */
+/* An echo of a megabyte, through a peer that is slower than we write, and a close on both sides.  EM-4 */
 START_TEST(test_backend_poll_echo_and_close)
 {
 	static char data[1 << 20];

@@ -139,6 +139,8 @@ run(unsigned backend)
 	struct sconce_loop_options opts = { .backend_flags = backend };
 	int each = 0, fds = t_fd_count();
 
+	calls = asserted = listener_closed = step = 0;
+	done = false;
 	pair_open_loop(&p, &opts);
 	ck_assert_uint_eq(ev_backend(sconce_loop_ev(p.loop)), backend != 0 ? backend : EVBACKEND_EPOLL);	/* DS-108 */
 	IS(sconce_count(p.loop), eq, 0);

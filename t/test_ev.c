@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <sconce/ev.h>
@@ -17,6 +18,15 @@
 static struct pair p;
 static struct ev_loop *ev;
 static int ticks;
+
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
 
 static void
 open_app(enum wire wire)
@@ -567,6 +577,127 @@ START_TEST(test_ev_nested_run_keeps_gathered_bytes)
 }
 END_TEST
 
+static double called_at, fired_at;
+
+static void
+fire_late(struct sconce_timer *t, void *arg)
+{
+	(void)t;
+	(void)arg;
+	fired_at = seconds();
+}
+
+static void
+start_late(struct sconce_loop *l, void *arg, int status)
+{
+	(void)l;
+	(void)arg;
+	(void)status;
+	called_at = seconds();
+	sconce_timer_start(&inner_timer, 0.004);
+}
+
+/* A timer started in a call that runs before the first wait of an ev_run is not early, however long ago the last wait was. */
+START_TEST(test_ev_timer_started_before_wait_is_not_early)
+{
+	open_app(WIRE_UNIX);
+	run_now(2);
+	fired_at = 0;
+	for (double until = seconds() + 0.01; seconds() < until;)
+		;
+	sconce_timer_init(&inner_timer, p.loop, fire_late, NULL);
+	sconce_defer(p.loop, NULL, start_late, NULL);
+	for (int i = 0; i < 100 && fired_at == 0; i++)
+		ev_run(ev, EVRUN_ONCE);
+	ck_assert_double_ge(fired_at - called_at, 0.004 - 1e-6);
+	close_app();
+}
+END_TEST
+
+static void
+resume_late(struct end *e, enum sconce_timeout_kind kind)
+{
+	(void)kind;
+	e->n++;
+}
+
+/* Nor is an input timeout that begins anew when a socket is resumed long after the last wait. */
+START_TEST(test_ev_resume_after_long_pause_is_not_early)
+{
+	pair_open(&p, WIRE_UNIX);
+	p.a.on.timeout = resume_late;
+	sconce_set_timeout(&p.a.sock, SCONCE_TIMEOUT_INPUT, 0.03);
+	sconce_pause(&p.a.sock, SCONCE_PAUSE_APP);
+	pair_turn(&p, 2);
+	for (double until = seconds() + 0.06; seconds() < until;)
+		;
+	called_at = seconds();
+	sconce_resume(&p.a.sock, SCONCE_PAUSE_APP);
+	for (int i = 0; i < 100 && p.a.n == 0; i++)
+		sconce_loop_step(p.loop, 0.01);
+	ck_assert_int_eq(p.a.n, 1);
+	ck_assert_double_ge(seconds() - called_at, 0.03 - 0.0011);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+free_ours(EV_P_ ev_timer *w, int revents)
+{
+	(void)EV_A;
+	(void)w;
+	(void)revents;
+	ticks++;
+	ck_assert_int_eq(sconce_loop_free(p.loop), 0);
+	p.loop = NULL;
+}
+
+/* An application's callback may free our loop in the middle of a batch: what libev has fetched for us reaches nobody.  HZ-1 */
+START_TEST(test_ev_free_in_application_callback)
+{
+	ev_timer t;
+
+	open_app(WIRE_UNIX);
+	run_now(2);
+	sconce_defer(p.loop, NULL, defer_again, NULL);
+	chain = 0;
+	sconce_timer_init(&inner_timer, p.loop, inner_fire, NULL);
+	sconce_timer_start(&inner_timer, 10);
+	ck_assert_int_eq(send(sconce_fd(&p.a.sock), "x", 1, 0), 1);
+	ck_assert_int_eq(send(sconce_fd(&p.b.sock), "x", 1, 0), 1);
+	ev_timer_init(&t, free_ours, 0, 0);
+	ev_set_priority(&t, EV_MAXPRI);
+	ev_timer_start(ev, &t);
+	run_now(2);
+	ck_assert_int_eq(ticks, 1);
+	ck_assert_uint_eq(p.a.reads + p.b.reads, 0);
+	ck_assert_uint_eq(p.a.destroys + p.b.destroys, 2);
+	ck_assert_int_eq(ev_run(ev, 0), 0);
+	ev_loop_destroy(ev);
+}
+END_TEST
+
+static void
+try_run(struct end *e)
+{
+	ck_assert_int_eq(sconce_loop_run(e->sock.loop), -EDEADLK);
+	ck_assert_int_eq(sconce_loop_step(e->sock.loop, 0), -EDEADLK);
+	ck_assert_int_eq(sconce_loop_free(e->sock.loop), -EBUSY);
+	sconce_close(&e->sock, SCONCE_REASON_LOCAL);
+}
+
+/* Our own calls are refused in hooks that an application's run has called. */
+START_TEST(test_ev_our_run_inside_hook_is_refused)
+{
+	open_app(WIRE_UNIX);
+	p.a.on.read = try_run;
+	ck_assert_int_eq(send(sconce_fd(&p.b.sock), "x", 1, 0), 1);
+	run_now(2);
+	ck_assert_uint_eq(p.a.destroys, 1);
+	close_app();
+}
+END_TEST
+
 /* ---- trouble in libev ---- */
 
 /* The kernel's answer to the next so many ADDs. */
@@ -781,6 +912,10 @@ t_suite(void)
 	tcase_add_test(nested, test_ev_nested_run_loses_no_timer);
 	tcase_add_test(nested, test_ev_nested_run_loses_no_next_turn);
 	tcase_add_test(nested, test_ev_nested_run_keeps_gathered_bytes);
+	tcase_add_test(nested, test_ev_timer_started_before_wait_is_not_early);
+	tcase_add_test(nested, test_ev_resume_after_long_pause_is_not_early);
+	tcase_add_test(app, test_ev_free_in_application_callback);
+	tcase_add_test(app, test_ev_our_run_inside_hook_is_refused);
 	tcase_add_test(misc, test_ev_unwatchable_becomes_event_err);
 	tcase_add_test(misc, test_ev_unwatchable_wake_up_is_tried_again);
 	tcase_add_test(misc, test_ev_unwatchable_foreign_fd_is_told);

@@ -208,7 +208,7 @@ on_low(struct end *e)
 }
 
 static void
-start(bool memory)
+start(void)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend(), .high = 50000, .low = 10000 };
 	int fds[2];
@@ -238,7 +238,6 @@ start(bool memory)
 		e->on.low = on_low;
 	}
 	fault.eintr = rnd(2);
-	(void)memory;
 }
 
 static void
@@ -313,7 +312,7 @@ settle(void)
 	for (int i = 0; i < 3000 && !all_arrived(); i++)
 		sconce_loop_step(p.loop, 0.002);
 	if (!all_arrived())
-		{ sconce_dump(p.loop, stderr); for (int i = 0; i < ENDS; i++) fprintf(stderr, "%d: wrote %lu, peer got %lu, unread %zu paused %x flags %x\n", i, (unsigned long)sides[i].wrote, (unsigned long)side_of(sides[i].peer)->got, sconce_unread_bytes(&sides[i].e->sock), sconce_paused(&sides[i].e->sock), sides[i].e->sock._flags); }
+		sconce_dump(p.loop, stderr);
 	ck_assert_msg(all_arrived(), "something never arrived");
 }
 
@@ -366,7 +365,7 @@ run(uint64_t with, bool memory)
 {
 	seed = with * 7919 + 1;
 	rnd(1);
-	start(memory);
+	start();
 	for (int i = 0; i < ROUNDS; i++) {
 		if (rnd(10) == 0)
 			disturb(memory);
@@ -384,7 +383,7 @@ run(uint64_t with, bool memory)
 /* HZ-8, HZ-11: short and refused sends, interruptions, everything in any order. */
 START_TEST(test_random_calls)
 {
-	for (uint64_t i = 0; i < 10; i++)
+	for (uint64_t i = 0; i < 4; i++)
 		run((uint64_t)_i * 10 + i, false);
 }
 END_TEST
@@ -392,7 +391,7 @@ END_TEST
 /* HZ-22: the same while memory comes and goes. */
 START_TEST(test_random_calls_with_little_memory)
 {
-	for (uint64_t i = 0; i < 10; i++)
+	for (uint64_t i = 0; i < 4; i++)
 		run((uint64_t)_i * 10 + i + 5000, true);
 }
 END_TEST

@@ -169,6 +169,8 @@ end_ready(EV_P_ ev_check *w, int revents)
 	(void)EV_A;
 	(void)revents;
 	begin_once(b);
+	if (!b->loop->running)
+		sconce__read_clock(b->loop);	/* libev may be before its wait: the last one was long ago */
 	sconce_backend_end(b->loop);
 }
 

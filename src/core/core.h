@@ -326,6 +326,8 @@ void sconce__post_loop_drop(struct sconce_sock *s);	/* with a side record only *
 void sconce__call_push(struct sconce_loop *l, struct sconce__call *c);
 /* The earliest deadline changed. */
 void sconce__deadline_changed(struct sconce_loop *l);
+/* Sets the loop's idea of now. */
+void sconce__read_clock(struct sconce_loop *l);
 static inline bool
 sconce__in_hook(const struct sconce_loop *l)
 {

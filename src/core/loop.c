@@ -106,14 +106,20 @@ take_later(struct sconce_loop *l)
 }
 
 void
+sconce__read_clock(struct sconce_loop *l)
+{
+	l->now = l->be->now(l->ctx);
+	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
+}
+
+void
 sconce_backend_begin(struct sconce_loop *l)
 {
 	l->turn++;
 #ifdef SCONCE_DEBUG
 	l->thread = pthread_self();		/* an application's loop is run by whoever runs it */
 #endif
-	l->now = l->be->now(l->ctx);
-	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
+	sconce__read_clock(l);
 	if (l->depth > 0) {
 		l->deadline = INT64_MIN;	/* an application's nested run: timers and the next turn's work wait, */
 		l->end_wanted = true;		/* and are asked for again when the outermost dispatch ends */

@@ -36,19 +36,11 @@ result(struct sconce_sock *s, ssize_t n)
 	return -e;
 }
 
-/* Outside of hooks the time of the last wait is not the time. */
-static void
-refresh_clock(struct sconce_loop *l)
-{
-	l->now = l->be->now(l->ctx);
-	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
-}
-
 static void
 active(struct sconce_sock *s, size_t n, size_t len)
 {
 	if (s->loop->depth == 0)
-		refresh_clock(s->loop);
+		sconce__read_clock(s->loop);	/* the time of the last wait is not the time */
 	s->_clock[0] = s->loop->now_ms;
 	if (n == len)
 		s->_flags |= FL_READ_FULL;
@@ -284,7 +276,7 @@ read_plain(struct sconce_sock *s, void *buf, size_t len)
 		return result(s, n);
 	}
 	if (unlikely(l->depth == 0))
-		refresh_clock(l);
+		sconce__read_clock(l);
 	s->_clock[0] = l->now_ms;
 	s->_flags |= unlikely((size_t)n == len) ? FL_READ_TRIED | FL_READ_FULL : FL_READ_TRIED;
 	return n;

@@ -130,7 +130,7 @@ sconce__pause_set(struct sconce_sock *s, unsigned why, bool on)
 		return;
 	if (now == 0) {
 		if (!(old & SCONCE_PAUSE_ENDING))
-			s->_clock[0] = s->loop->now_ms;	/* idle time begins anew */
+			s->_clock[0] = (uint32_t)((sconce__clock(s->loop) - s->loop->start) / 1000000);	/* idle time begins anew */
 		sconce__unread_wake(s);
 	}
 	sconce__interest(s);

@@ -266,6 +266,37 @@ fill_pipe(struct sconce__transfer *t)
 	return PUMP_DONE;
 }
 
+/* The destination turns out not to take splices: what is in the pipe becomes an item in front of the transfer. */
+static enum pump
+unpipe(struct sconce_sock *dst, struct sconce__transfer *t)
+{
+	struct sconce_loop *l = dst->loop;
+	struct iovec iov = { .iov_len = (size_t)t->in_pipe };
+	ssize_t n;
+
+	t->no_splice = true;
+	t->splice = false;
+	if (!sconce__reserve_spare(l, iov.iov_len)) {
+		sconce__send_failed(dst, ENOMEM);
+		return PUMP_FAILED;
+	}
+	iov.iov_base = sconce__keep_room(dst, iov.iov_len, true);
+	count_out(t, iov.iov_len);
+	while (t->in_pipe > 0) {
+		n = l->be->readv(t->pipe[0], &iov, 1, l->ctx);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			sconce__send_failed(dst, n < 0 ? errno : EPIPE);
+			return PUMP_FAILED;
+		}
+		t->in_pipe -= (uint64_t)n;
+		iov.iov_base = (char *)iov.iov_base + n;
+		iov.iov_len -= (size_t)n;
+	}
+	return PUMP_STUCK;		/* the item goes first */
+}
+
 static enum pump
 empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 {
@@ -280,6 +311,8 @@ empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 			sconce__set_stuck(dst);
 			return PUMP_STUCK;
 		}
+		if (n < 0 && (errno == EINVAL || errno == ENOSYS))
+			return unpipe(dst, t);
 		if (n <= 0) {
 			sconce__send_failed(dst, n < 0 ? errno : EPIPE);
 			return PUMP_FAILED;

@@ -185,6 +185,12 @@ next_client(struct service *sv, const struct backend *b)
 	return NULL;
 }
 
+static int64_t
+kept_idle(const struct service *sv)
+{
+	return sv->conf.backend_persist_cache + sv->conf.connect_ahead;
+}
+
 void
 service_offer(struct service *sv, struct backend *b)
 {
@@ -206,7 +212,7 @@ service_offer(struct service *sv, struct backend *b)
 	b->state = BACKEND_IDLE;
 	list_push_tail(&sv->idle, &b->idle);
 	sv->idle_count++;
-	if (sv->idle_count > sv->conf.backend_persist_cache && !sconce_timer_active(&sv->trim))
+	if (sv->idle_count > kept_idle(sv) && !sconce_timer_active(&sv->trim))
 		sconce_timer_start(&sv->trim, TRIM_SECONDS);
 }
 
@@ -218,10 +224,10 @@ trim(struct sconce_timer *t, void *arg)
 	struct service *sv = arg;
 	unsigned needless = sv->idle_low;
 
-	for (; needless > sv->conf.backend_persist_cache + sv->conf.connect_ahead; needless--)
+	for (; needless > kept_idle(sv); needless--)
 		backend_close(SCONCE_CONTAINER_OF(sv->idle.next, struct backend, idle), SCONCE_REASON_LOCAL);
 	sv->idle_low = sv->idle_count;
-	if (sv->idle_count > sv->conf.backend_persist_cache + sv->conf.connect_ahead)
+	if (sv->idle_count > kept_idle(sv))
 		sconce_timer_start(t, TRIM_SECONDS);
 }
 
