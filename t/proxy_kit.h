@@ -49,6 +49,9 @@ int kit_accept(const struct kit *k, int node);
 /* Whether it makes one within `ms`. */
 bool kit_accept_pending(const struct kit *k, int node, int ms);
 
+/* Closes with a reset. */
+void kit_reset(int fd);
+
 void kit_send(int fd, const char *text);
 void kit_send_bytes(int fd, const void *data, size_t len);
 /* The same of a string literal that may hold NUL. */

@@ -60,6 +60,7 @@ START_TEST(test_load_whole_example)
 	    "  POOL my_apaches ADD 10.0.0.10:8080   # one\n"
 	    "  POOL ADD my_apaches 10.0.0.11\n"
 	    "  POOL my_apaches ADD [fe80::1]\n"
+	    "  POOL my_apaches ADD /run/App.sock\n"
 	    "\n"
 	    "CREATE SERVICE balancer\n"
 	    "\tSET listen          = 0.0.0.0:80\n"
@@ -70,7 +71,8 @@ START_TEST(test_load_whole_example)
 	    "\tSET balancer buffer_size=64K\r\n"
 	    "ENABLE balancer\n");
 	pool = pool_find(&p, "my_apaches");
-	ck_assert_uint_eq(pool->node_count, 3);
+	ck_assert_uint_eq(pool->node_count, 4);
+	ck_assert_str_eq(pool->nodes[3]->text, "/run/App.sock");
 	ck_assert_str_eq(pool->nodes[0]->text, "10.0.0.10:8080");
 	ck_assert_str_eq(pool->nodes[1]->text, "10.0.0.11:80");
 	ck_assert_str_eq(pool->nodes[2]->text, "[fe80::1]:80");

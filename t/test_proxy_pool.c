@@ -180,6 +180,34 @@ START_TEST(test_buffered_answer_given_up)
 }
 END_TEST
 
+/* One that leaves the queue leaves no trace in it. */
+START_TEST(test_client_leaves_queue)
+{
+	int busy, gone, next, backend;
+
+	kit_start(&k, 1, "SET nodes.node_max_connections = 1\n");
+	busy = kit_client(&k);
+	gone = kit_client(&k);
+	next = kit_client(&k);
+	kit_send(busy, GET);
+	backend = kit_accept(&k, 0);
+	kit_head(backend);
+	kit_send(gone, "GET /gone HTTP/1.1\r\nHost: h\r\n\r\n");
+	kit_send(next, "GET /next HTTP/1.1\r\nHost: h\r\n\r\n");
+	ck_assert(!kit_readable(next, 100));
+	kit_reset(gone);
+	ck_assert(!kit_readable(next, 100));
+	kit_send(backend, OK_2);
+	kit_assert_begins(kit_head(backend), "GET /next ");
+	kit_send(backend, OK_2);
+	kit_head(busy);
+	kit_head(next);
+	close(busy);
+	close(next);
+	close(backend);
+}
+END_TEST
+
 /* Requests that come one by one while an answer is awaited wait for their turn. */
 START_TEST(test_requests_during_answer_wait)
 {
@@ -206,7 +234,6 @@ END_TEST
 /* A client that has sent ahead, and is therefore not read, is still noticed when it goes. */
 START_TEST(test_client_sent_ahead_leaves)
 {
-	struct linger l = { .l_onoff = 1, .l_linger = 0 };
 	int client, backend;
 
 	kit_start(&k, 1, "");
@@ -216,8 +243,7 @@ START_TEST(test_client_sent_ahead_leaves)
 	kit_head(backend);
 	kit_send(client, GET);
 	ck_assert(!kit_readable(backend, 20));
-	setsockopt(client, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-	close(client);
+	kit_reset(client);
 	kit_gone(backend);
 	close(backend);
 }
@@ -227,7 +253,6 @@ END_TEST
 START_TEST(test_backend_resets_within_upload)
 {
 	static char kilobytes[150 * 1024];
-	struct linger l = { .l_onoff = 1, .l_linger = 0 };
 	int client, backend;
 
 	kit_start(&k, 1, "");
@@ -238,8 +263,7 @@ START_TEST(test_backend_resets_within_upload)
 	kit_head(backend);
 	if (_i == 1)
 		kit_send(backend, "HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n");
-	setsockopt(backend, SOL_SOCKET, SO_LINGER, &l, sizeof(l));
-	close(backend);
+	kit_reset(backend);
 	kit_assert_begins(kit_head(client), _i == 1 ? "HTTP/1.1 403 No\r\n" : "HTTP/1.1 502 ");
 	close(client);
 }
@@ -258,6 +282,7 @@ t_suite(void)
 	tcase_add_test(tc, test_node_up_again);
 	tcase_add_test(tc, test_buffer_size_frees_backend);
 	tcase_add_test(tc, test_buffered_answer_given_up);
+	tcase_add_test(tc, test_client_leaves_queue);
 	tcase_add_test(tc, test_requests_during_answer_wait);
 	tcase_add_test(tc, test_client_sent_ahead_leaves);
 	tcase_add_loop_test(tc, test_backend_resets_within_upload, 0, 2);

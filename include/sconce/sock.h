@@ -77,12 +77,12 @@ struct sconce_sock_ops {
 	/* Once: a send failed, a read failed and its event_read did not close, or the kernel has an error pending;
 	 * readable input has been offered before unless reads are paused.  `errnum` is positive.  After a failed send
 	 * the other direction still works: an answer that came early can be read.  Missing: close with that errno,
-	 * SCONCE_REASON_ERROR. */
+	 * SCONCE_REASON_ERROR; a transfer's source is left to the transfer, whose completion is told. */
 	void (*event_err)(struct sconce_sock *s, int errnum);
 
 	/* Once: both directions are gone; also told to a socket whose reads are paused, whose unread input
 	 * stays readable.  Missing: nothing if the type has event_read (its next reads find data and
-	 * end), else close with SCONCE_REASON_HUP. */
+	 * end) or is a transfer's source, else close with SCONCE_REASON_HUP. */
 	void (*event_hup)(struct sconce_sock *s);
 
 	/* A connect (with its handshake), or the handshake of a transport, ended: 0 or the errno.  The first hook
@@ -138,7 +138,6 @@ struct sconce_sock {
 	struct sconce__side *_side;		/* what few sockets need; NULL for most */
 	void *_idle[2];				/* place in the loop's timeout wheel */
 	struct sconce_backend_slot _slot;
-	uint64_t _lost;				/* bytes dropped by a failed send or connect; part of `unsent` */
 };
 
 /* Attaches a socket object to a loop and an open fd, sets O_NONBLOCK and FD_CLOEXEC, and gives it an id.  Reads

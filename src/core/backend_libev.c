@@ -32,10 +32,12 @@ struct libev {
 	struct ev_loop *ev;
 	struct sconce_loop *loop;
 	bool own;			/* we made `ev` and destroy it */
+	bool running;			/* in run(): the next wait is no earlier than its end */
 	bool kept;			/* an ev_ref is held */
 	int wake_fd, hup_fd;
 	int fd_max;			/* memory for fds up to this was asked for */
 	unsigned iteration;		/* of the wait that begin() was called for */
+	bool begun;			/* and it is still that one, unless a hook runs the loop: no need to ask libev */
 	int64_t armed;			/* the deadline the timer is set for */
 	ev_io wake, hup;
 	ev_timer timer;
@@ -63,6 +65,7 @@ begin_once(struct libev *b)
 		b->iteration = iteration;
 		sconce_backend_begin(b->loop);
 	}
+	b->begun = b->running;
 }
 
 /* libev could not watch the fd: it is bad, or the kernel is out of memory or watches.  It has stopped the watcher. */
@@ -79,30 +82,36 @@ io_failed(struct libev *b, struct sconce_sock *s)
 		sconce__sock_error(s, errnum);
 }
 
+static_assert((int)EV_READ == (int)SCONCE_READ && (int)EV_WRITE == (int)SCONCE_WRITE, "libev's events are ours");
+
+/* The first event of a wait, writability, a failure. */
+static __attribute__((noinline)) void
+io_other(struct libev *b, struct sconce_sock *s, int revents)
+{
+	uint64_t id = s->id;
+
+	if (!b->begun || b->loop->depth > 0) {
+		begin_once(b);
+		if (sconce__table_get(b->loop, id) != s)
+			return;			/* a timer stopped a foreign watch */
+	}
+	if (revents & EV_ERROR)
+		io_failed(b, s);
+	else
+		sconce_backend_ready(s, (unsigned)revents & (SCONCE_READ | SCONCE_WRITE));
+}
+
 static void
 io_ready(EV_P_ ev_io *w, int revents)
 {
 	struct sconce_sock *s = SCONCE_CONTAINER_OF(w, struct sconce_sock, _slot);
 	struct libev *b = w->data;
-	unsigned events = 0;
 
 	(void)EV_A;
-	if (unlikely(ev_iteration(b->ev) != b->iteration)) {
-		uint64_t id = s->id;
-
-		begin_once(b);
-		if (sconce__table_get(b->loop, id) != s)
-			return;			/* a timer stopped a foreign watch */
-	}
-	if (unlikely(revents & EV_ERROR)) {
-		io_failed(b, s);
-		return;
-	}
-	if (revents & EV_READ)
-		events |= SCONCE_READ;
-	if (revents & EV_WRITE)
-		events |= SCONCE_WRITE;
-	sconce_backend_ready(s, events);
+	if (likely(revents == EV_READ && b->begun && b->loop->depth == 0))
+		sconce_backend_ready(s, SCONCE_READ);
+	else
+		io_other(b, s, revents);
 }
 
 /* One of our own that libev could not watch is tried again: better to spin than to be deaf. */
@@ -463,6 +472,20 @@ libev_timer(int64_t deadline, void *ctx)
 	ev_unref(b->ev);
 }
 
+/* ev_run, once.  Nothing of ours can meet a second wait in it, except in a hook that runs the loop. */
+static void
+run_ev(struct libev *b, int flags)
+{
+	bool outer = b->running;
+
+	b->running = true;
+	b->begun = false;
+	ev_run(b->ev, flags);
+	b->running = outer;
+	b->begun = false;
+	b->iteration = ev_iteration(b->ev);	/* what is fed from here on is of this turn still */
+}
+
 static int
 libev_run(int64_t deadline, void *ctx)
 {
@@ -472,19 +495,17 @@ libev_run(int64_t deadline, void *ctx)
 	ev_clear_pending(b->ev, &b->end);
 	b->loop->end_fed = false;
 	if (deadline <= b->loop->now) {
-		ev_run(b->ev, EVRUN_NOWAIT);
-		b->iteration = ev_iteration(b->ev);
+		run_ev(b, EVRUN_NOWAIT);
 		return 0;
 	}
 	libev_timer(deadline, b);
 	if (deadline != INT64_MAX && !b->kept) {
 		ev_ref(b->ev);			/* with nothing to wait for libev would not wait at all */
-		ev_run(b->ev, EVRUN_ONCE);
+		run_ev(b, EVRUN_ONCE);
 		ev_unref(b->ev);
 	} else {
-		ev_run(b->ev, EVRUN_ONCE);
+		run_ev(b, EVRUN_ONCE);
 	}
-	b->iteration = ev_iteration(b->ev);	/* what is fed from here on is of this turn still */
 	return 0;
 }
 

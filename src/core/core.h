@@ -25,6 +25,8 @@
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+/* A rare path, kept out of line: inlined, it would make the common one save and restore registers for it. */
+#define COLD __attribute__((noinline, cold))
 
 /* Limits; each is named in the manual. */
 enum {
@@ -103,7 +105,7 @@ item_payload(struct sconce__item *it)
 	return (char *)(it + 1);
 }
 
-/* What waits to be sent, and completions that are due.  Exists only while there is one of them. */
+/* What waits to be sent, and completions that are due.  Exists only while there is one of them, or bytes were lost. */
 struct sconce__queue {
 	struct sconce__item *head, *tail;	/* in order */
 	struct sconce__item *done, **done_tail;	/* finished, done() not yet run */
@@ -111,6 +113,7 @@ struct sconce__queue {
 	uint64_t held;				/* of these: copies */
 	uint32_t items;
 	uint32_t wait_done;			/* an item failed: nothing leaves until its done() has run */
+	uint64_t lost;				/* dropped by a failed send or connect: part of `unsent`, keeps the queue */
 };
 
 /* ---- side record ---- */
@@ -200,6 +203,7 @@ struct sconce_loop {
 	struct sconce_sock *gather_for;		/* may append to the gather buffer; NULL: nobody */
 	struct sconce__item *gather;		/* POOL_GATHER, GATHER_SIZE of payload; NULL: no memory */
 	size_t gather_len;
+	struct sconce__queue *reserve_queue;	/* for what the kernel refuses of them; not NULL: gather is not either */
 	struct sconce_sock *gather_owner;	/* whose bytes are in it, when gather_len > 0 */
 	struct sconce_sock *current;		/* being dispatched */
 	struct sock_list dirty;			/* to be flushed at the end of the dispatch, or in step 5 */
@@ -239,7 +243,7 @@ struct sconce_loop {
 	struct sconce__item *reserve_block;	/* RECORDS of them */
 	unsigned free_small_count, free_record_count;
 	struct sconce__item *late, **late_tail;	/* done() of calls that failed; step 5 */
-	struct sconce__queue *free_queues, *reserve_queue;
+	struct sconce__queue *free_queues;
 	struct sconce__item *spare;		/* POOL_HEAP, reserved before large sends */
 
 	/* time */
@@ -415,6 +419,7 @@ struct sconce__queue *sconce__queue_sure(struct sconce_sock *s);	/* the same, fr
 void sconce__queue_append(struct sconce__queue *q, struct sconce__item *it);
 void sconce__queue_trim(struct sconce_sock *s);			/* frees it when nothing is left in it */
 void sconce__finish_head(struct sconce_sock *s, int status);		/* head item is finished: to the done list */
+void sconce__count_lost(struct sconce_sock *s, uint64_t bytes);
 void sconce__cancel(struct sconce_sock *s, int status);		/* every item: to the done list */
 bool sconce__run_done(struct sconce_sock *s, int max);		/* runs due completions; true: some are left */
 void sconce__late_run(struct sconce_loop *l);			/* step 5: those */
@@ -422,6 +427,7 @@ void sconce__fail_call(struct sconce_sock *s, sconce_done_fn *done, void *arg, i
 bool sconce__reserve_spare(struct sconce_loop *l, size_t len);
 void sconce__queue_fini(struct sconce_loop *l);
 bool sconce__gather_ready(struct sconce_loop *l);			/* the gather buffer and its reserves exist */
+void sconce__gather_gone(struct sconce_loop *l);			/* the gather buffer is an item now */
 
 /* flush.c */
 /* Offers gathered bytes and queue to the kernel.  No hook runs.  from_loop: transfers and files may use

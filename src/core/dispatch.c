@@ -9,13 +9,15 @@
 static inline bool
 may_gather(struct sconce_sock *s)
 {
-	return !(s->_flags & FL_NO_FAST_WRITE) && s->_queue == NULL && s->fd >= 0 && !s->closed &&
-	    (s->_side == NULL || !s->_side->cap_set) &&
-	    (likely(s->loop->gather != NULL && s->loop->reserve_queue != NULL) || sconce__gather_ready(s->loop));
+	const struct sconce__queue *q = s->_queue;
+
+	return !(s->_flags & FL_NO_FAST_WRITE) && (q == NULL || (q->head == NULL && q->done == NULL)) && s->fd >= 0 &&
+	    !s->closed && (s->_side == NULL || !s->_side->cap_set) &&
+	    sconce__gather_ready(s->loop);
 }
 
 /* An application runs the loop inside a hook: what the outer socket has gathered becomes an item. */
-static void
+static COLD void
 suspend(struct sconce_loop *l)
 {
 	struct sconce_sock *outer = l->current;
@@ -39,7 +41,7 @@ sconce__enter(struct sconce_loop *l, struct sconce_sock *s)
 }
 
 /* The kernel has taken `n` of the gathered bytes (-1: none, errno), not all. */
-static void
+static COLD void
 flush_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
 {
 	char *data = item_payload(l->gather);
@@ -177,6 +179,13 @@ offer_input(struct sconce_sock *s)
 		frame(s->loop, s, s->ops->event_read, "event_read");
 }
 
+/* A transfer reads on, and its completion is told how that ended. */
+static bool
+is_source(const struct sconce_sock *s)
+{
+	return s->_side != NULL && s->_side->transfer != NULL;
+}
+
 static void
 tell_err(struct sconce_sock *s)
 {
@@ -194,7 +203,8 @@ tell_err(struct sconce_sock *s)
 	snprintf(what, sizeof(what), "fd %d", s->fd);
 	sconce__fail_set(s, s->_flags & SCONCE_PAUSE_END ? "recv" : "send", errnum, what);
 	if (s->ops->event_err == NULL) {
-		sconce_close(s, SCONCE_REASON_ERROR);
+		if (!is_source(s))
+			sconce_close(s, SCONCE_REASON_ERROR);
 		return;
 	}
 	sconce__enter(l, s);
@@ -216,7 +226,7 @@ tell_hup(struct sconce_sock *s)
 	s->_flags |= FL_HUP_TOLD;
 	if (s->ops->event_hup != NULL)
 		frame(s->loop, s, s->ops->event_hup, "event_hup");
-	else if (s->ops->event_read == NULL)
+	else if (s->ops->event_read == NULL && !is_source(s))
 		sconce_close(s, SCONCE_REASON_HUP);
 }
 
@@ -396,11 +406,13 @@ ready_open(struct sconce_sock *s, unsigned events)
 }
 
 /* Everything but plain readable input on a plain socket. */
-static void
+static __attribute__((noinline)) void
 ready_slow(struct sconce_sock *s, unsigned events)
 {
 	struct sconce_loop *l = s->loop;
 
+	if (s->closed)
+		return;
 	if (s->_flags & FL_WATCH) {
 		sconce__watch_dispatch(s, events);
 		return;
@@ -423,7 +435,7 @@ ready_slow(struct sconce_sock *s, unsigned events)
 }
 
 /* Readable input that the fast path has offered once, and is not done with. */
-static void
+static COLD void
 ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 {
 	if (!s->closed && l->current == s)
@@ -434,8 +446,24 @@ ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 }
 
 /* What keeps readable input from being a plain matter, before and after the hook. */
-#define FL_NOT_PLAIN (FL_PAUSED | FL_SIDE_HOT | FL_WATCH)
-#define FL_NOT_DONE (FL_READ_FULL | FL_INTEREST | FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY)
+#define FL_NOT_PLAIN (FL_PAUSED | FL_SIDE_HOT | FL_WATCH | FL_NO_FAST_WRITE)
+#define FL_NOT_DONE (FL_PAUSED | FL_READ_FULL | FL_INTEREST | FL_SIDE_HOT | FL_NOTSOCK | FL_DIRTY)
+
+/* Whether `s` may read, and gather what it writes, without another look.  (A closed socket is paused.) */
+static inline bool
+is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
+{
+	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && (s->_side == NULL || !s->_side->cap_set) &&
+	    l->depth == 0 && l->reserve_queue != NULL && !l->observed;
+}
+
+/* The gathered bytes of the current socket could not all be sent. */
+static COLD void
+leave_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
+{
+	flush_refused(l, s, n);
+	sconce__leave(l);
+}
 
 void
 sconce_backend_ready(struct sconce_sock *s, unsigned events)
@@ -443,15 +471,16 @@ sconce_backend_ready(struct sconce_sock *s, unsigned events)
 	struct sconce_loop *l = s->loop;
 	ssize_t n;
 
-	if (unlikely(events != SCONCE_READ || s->closed || (s->_flags & FL_NOT_PLAIN))) {
-		if (!s->closed)
-			ready_slow(s, events);
+	if (unlikely(events != SCONCE_READ || !is_plain(l, s))) {
+		ready_slow(s, events);
 		return;
 	}
-	sconce__enter(l, s);
+	l->depth = 1;
+	l->current = l->gather_for = s;
 	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
-	CALL_HOOK(l, s, "event_read", 0, s->ops->event_read(s));
-	if (unlikely(l->current != s || s->closed || l->dirty.head != NULL ||
+	l->hooks++;
+	s->ops->event_read(s);
+	if (unlikely(l->current != s || l->dirty.head != NULL ||
 	    (s->_flags & (FL_NOT_DONE | FL_READ_TRIED)) != FL_READ_TRIED)) {
 		ready_rest(l, s);
 		return;
@@ -460,16 +489,15 @@ sconce_backend_ready(struct sconce_sock *s, unsigned events)
 	if (l->gather_len > 0) {
 		n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
 		if (unlikely(n != (ssize_t)l->gather_len)) {
-			flush_refused(l, s, n);
-			sconce__leave(l);
+			leave_refused(l, s, n);
 			return;
 		}
 		l->gather_len = 0;
 	}
 	l->gather_for = NULL;
 	l->current = NULL;
-	l->depth--;
-	if (unlikely(l->end_wanted) && l->depth == 0)
+	l->depth = 0;
+	if (unlikely(l->end_wanted))
 		sconce__feed(l);
 }
 

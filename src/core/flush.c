@@ -43,7 +43,7 @@ sconce__send_failed(struct sconce_sock *s, int errnum)
 	if (l->gather_for == s)
 		l->gather_for = NULL;
 	if (l->gather_owner == s) {
-		s->_lost += l->gather_len;
+		sconce__count_lost(s, l->gather_len);
 		l->gather_len = 0;
 	}
 	sconce__cancel(s, -errnum);
@@ -185,7 +185,7 @@ sconce__gather_spill(struct sconce_loop *l)
 	it = gather_copy(l);
 	if (it == NULL) {
 		it = l->gather;
-		l->gather = NULL;
+		sconce__gather_gone(l);
 		it->kind = ITEM_BYTES;
 		it->bytes.off = 0;
 		it->bytes.cap = GATHER_SIZE;

@@ -125,15 +125,33 @@ make_gather(struct sconce_loop *l)
 {
 	if (l->gather == NULL)
 		l->gather = fresh(l_alloc(l, sizeof(*l->gather) + GATHER_SIZE), POOL_GATHER);
-	if (l->reserve_queue == NULL)
+	if (l->gather == NULL || !make_reserve(l))
+		return false;
+	if (l->reserve_queue == NULL)		/* last: where it is, all is */
 		l->reserve_queue = l_alloc(l, sizeof(*l->reserve_queue));
-	return l->gather != NULL && l->reserve_queue != NULL && make_reserve(l);
+	return l->reserve_queue != NULL;
+}
+
+static void
+queue_free(struct sconce_loop *l, struct sconce__queue *q)
+{
+	q->head = (struct sconce__item *)(void *)l->free_queues;
+	l->free_queues = q;
+}
+
+void
+sconce__gather_gone(struct sconce_loop *l)
+{
+	l->gather = NULL;
+	if (l->reserve_queue != NULL)
+		queue_free(l, l->reserve_queue);
+	l->reserve_queue = NULL;
 }
 
 bool
 sconce__gather_ready(struct sconce_loop *l)
 {
-	return likely(l->gather != NULL && l->reserve_queue != NULL) || make_gather(l);
+	return likely(l->reserve_queue != NULL) || make_gather(l);
 }
 
 static void
@@ -213,15 +231,14 @@ sconce__queue_trim(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	struct sconce__queue *q = s->_queue;
 
-	if (q == NULL || q->head != NULL || q->done != NULL)
+	if (q == NULL || q->head != NULL || q->done != NULL || q->lost > 0)
 		return;
 	s->_queue = NULL;
-	if (l->reserve_queue == NULL) {
+	if (l->reserve_queue == NULL && l->gather != NULL) {
 		l->reserve_queue = q;
 		return;
 	}
-	q->head = (struct sconce__item *)(void *)l->free_queues;
-	l->free_queues = q;
+	queue_free(l, q);
 }
 
 void
@@ -267,11 +284,18 @@ sconce__finish_head(struct sconce_sock *s, int status)
 }
 
 void
+sconce__count_lost(struct sconce_sock *s, uint64_t bytes)
+{
+	if (bytes > 0)
+		sconce__queue_sure(s)->lost += bytes;
+}
+
+void
 sconce__cancel(struct sconce_sock *s, int status)
 {
 	if (s->_queue == NULL)
 		return;
-	s->_lost += s->_queue->bytes;
+	sconce__count_lost(s, s->_queue->bytes);
 	while (s->_queue->head != NULL)
 		sconce__finish_head(s, status);
 	sconce__queue_trim(s);

@@ -242,11 +242,12 @@ not_readable(const struct sconce_sock *s)
 	return 1;
 }
 
-static ssize_t
+static COLD ssize_t
 read_slow(struct sconce_sock *s, void *buf, size_t len)
 {
 	ssize_t r = not_readable(s);
 
+	s->_flags |= FL_READ_TRIED;
 	if (r <= 0)
 		return r;
 	if (end_is_next(s))
@@ -262,45 +263,65 @@ read_slow(struct sconce_sock *s, void *buf, size_t len)
 	return sconce__kernel_read(s, buf, len);
 }
 
-/* The plain case, which nearly every read is. */
-static inline ssize_t
-read_plain(struct sconce_sock *s, void *buf, size_t len)
+/* The kernel gave nothing. */
+static COLD ssize_t
+read_nothing(struct sconce_sock *s, void *buf, size_t len, ssize_t n)
 {
-	struct sconce_loop *l = s->loop;
-	ssize_t n = l->be->recv(s->fd, buf, len, 0, l->ctx);
+	s->_flags |= FL_READ_TRIED;
+	if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
+		return sconce__kernel_read(s, buf, len);
+	return result(s, n);
+}
 
-	if (unlikely(n <= 0)) {
-		s->_flags |= FL_READ_TRIED;
-		if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
-			return sconce__kernel_read(s, buf, len);
-		return result(s, n);
-	}
-	if (unlikely(l->depth == 0))
-		sconce__read_clock(l);
-	s->_clock[0] = l->now_ms;
-	s->_flags |= unlikely((size_t)n == len) ? FL_READ_TRIED | FL_READ_FULL : FL_READ_TRIED;
+/* All of the buffer: there may be more. */
+static COLD ssize_t
+read_full(struct sconce_sock *s, ssize_t n)
+{
+	s->_flags |= FL_READ_FULL;
 	return n;
+}
+
+/* The plain path has read `n` of `len` bytes. */
+static inline ssize_t
+read_some(struct sconce_sock *s, ssize_t n, size_t len)
+{
+	s->_clock[0] = s->loop->now_ms;
+	s->_flags |= FL_READ_TRIED;
+	return likely((size_t)n < len) ? n : read_full(s, n);
+}
+
+/* The plain case, which nearly every read is: in a hook, and open (a closed socket has PAUSE_END). */
+static inline bool
+is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
+{
+	return likely(!(s->_flags & FL_SLOW_READ) && l->depth > 0);
 }
 
 ssize_t
 sconce_read(struct sconce_sock *s, void *buf, size_t len)
 {
+	struct sconce_loop *l = s->loop;
+	ssize_t n;
+
 	if (unlikely(len == 0))
 		return -EINVAL;
-	if (likely(!(s->_flags & FL_SLOW_READ) && !s->closed))
-		return read_plain(s, buf, len);
-	s->_flags |= FL_READ_TRIED;
-	return read_slow(s, buf, len);
+	if (!is_plain(l, s))
+		return read_slow(s, buf, len);
+	n = l->be->recv(s->fd, buf, len, 0, l->ctx);
+	if (unlikely(n <= 0))
+		return read_nothing(s, buf, len, n);
+	return read_some(s, n, len);
 }
 
 /* Pushed-back bytes, and behind them, in the same buffer, what the kernel has: a record that was incomplete grows. */
-static ssize_t
+static COLD ssize_t
 read_shared_slow(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	ssize_t r = not_readable(s);
 	size_t have;
 
+	s->_flags |= FL_READ_TRIED;
 	if (r <= 0)
 		return r;
 	if (end_is_next(s))
@@ -326,24 +347,29 @@ read_shared_slow(struct sconce_sock *s)
 	return (ssize_t)have;
 }
 
-static bool
-make_read_buf(struct sconce_loop *l)
+/* The loop's first read of this kind. */
+static COLD ssize_t
+read_shared_first(struct sconce_sock *s, const void **data_out)
 {
-	if (l->read_buf == NULL)
-		l->read_buf = l_alloc(l, READ_SHARED);
-	return l->read_buf != NULL;
+	struct sconce_loop *l = s->loop;
+
+	l->read_buf = l_alloc(l, READ_SHARED);
+	return l->read_buf == NULL ? -ENOMEM : sconce_read_shared(s, data_out);
 }
 
 ssize_t
 sconce_read_shared(struct sconce_sock *s, const void **data_out)
 {
 	struct sconce_loop *l = s->loop;
+	ssize_t n;
 
-	if (unlikely(l->read_buf == NULL) && !make_read_buf(l))
-		return -ENOMEM;
+	if (unlikely(l->read_buf == NULL))
+		return read_shared_first(s, data_out);
 	*data_out = l->read_buf;
-	if (likely(!(s->_flags & FL_SLOW_READ) && !s->closed))
-		return read_plain(s, l->read_buf, READ_SHARED);
-	s->_flags |= FL_READ_TRIED;
-	return read_shared_slow(s);
+	if (!is_plain(l, s))
+		return read_shared_slow(s);
+	n = l->be->recv(s->fd, l->read_buf, READ_SHARED, 0, l->ctx);
+	if (unlikely(n <= 0))
+		return read_nothing(s, s->loop->read_buf, READ_SHARED, n);
+	return read_some(s, n, READ_SHARED);
 }

@@ -310,7 +310,7 @@ static void
 end(struct sconce_sock *s, int reason)
 {
 	struct sconce_loop *l = s->loop;
-	uint64_t unsent = s->_lost + sconce_queued(s);
+	uint64_t unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
 
 	TRACE_STATE(l, s, "closed", reason);
 	sconce__timeouts_cancel(s);
@@ -329,6 +329,7 @@ end(struct sconce_sock *s, int reason)
 	if (listed(s))
 		sconce__list_remove(l, s);
 	s->_flags &= ~(uint32_t)(FL_DIRTY | FL_INTEREST | FL_SOURCE);
+	s->_flags |= SCONCE_PAUSE_END;		/* so that the plain paths need not look at `closed` too */
 	if (s->fd >= 0)
 		l->be->del(s, false, l->ctx);
 	sconce__list_push(&l->closing, s);
@@ -407,7 +408,9 @@ sconce__ending_expired(struct sconce_sock *s)
 void
 sconce__ending_step(struct sconce_sock *s)
 {
-	if (s->_queue != NULL || (s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING)))
+	const struct sconce__queue *q = s->_queue;
+
+	if ((q != NULL && (q->head != NULL || q->done != NULL)) || (s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING)))
 		return;
 	if (!(s->_flags & FL_WR_END)) {
 		sconce__try_shutdown(s);
@@ -528,6 +531,8 @@ let_go(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	struct sconce__side *side = s->_side;
 
+	if (s->_queue != NULL)
+		s->_queue->lost = 0;
 	sconce__queue_trim(s);
 	sconce__table_remove(l, s);
 	if (l->newest == s)

@@ -104,9 +104,12 @@ count_out(struct sconce__transfer *t, size_t n)
 		t->src->_side->transferred += n;
 }
 
+/* The end of input, or -errno.  A reset that was told before the rest of the input was read shows as a plain end. */
 static void
 input_over(struct sconce__transfer *t, int status)
 {
+	if (status == 0 && t->src->errnum != 0 && t->src->errnum != EPIPE)
+		status = -(int)t->src->errnum;
 	t->ended = true;
 	t->status = status != 0 ? status : t->max == SCONCE_TO_END ? 0 : -ENODATA;
 }

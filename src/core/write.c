@@ -222,20 +222,26 @@ write_pieces(struct sconce_sock *s, const struct iovec *iov, int count, size_t t
 	return SCONCE_GATHERED;
 }
 
+static COLD int
+write_one(struct sconce_sock *s, const void *buf, size_t len)
+{
+	struct iovec iov = { .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
+
+	return write_pieces(s, &iov, 1, len);
+}
+
 int
 sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 {
 	struct sconce_loop *l = s->loop;
-	struct iovec iov;
+	size_t at = l->gather_len;
 
-	if (likely(l->gather_for == s && len - 1 < SEND_NOW - 1 && l->gather_len + len <= GATHER_SIZE)) {
-		memcpy(item_payload(l->gather) + l->gather_len, buf, len);
-		l->gather_len += len;
-		l->gather_owner = s;
-		return SCONCE_GATHERED;
-	}
-	iov = (struct iovec){ .iov_base = (void *)(uintptr_t)buf, .iov_len = len };
-	return write_pieces(s, &iov, 1, len);
+	if (unlikely(l->gather_for != s || len - 1 >= SEND_NOW - 1 || at + len > GATHER_SIZE))
+		return write_one(s, buf, len);
+	l->gather_len = at + len;
+	l->gather_owner = s;
+	memcpy(item_payload(l->gather) + at, buf, len);
+	return SCONCE_GATHERED;
 }
 
 int

@@ -130,6 +130,16 @@ take_body(struct backend *b, size_t head_len, char *buf, size_t len)
 		pass(b, head_len, payload, payload_len, (size_t)taken == len);
 }
 
+/* The backend ended: that ends a body that lasts until close, and cuts any other. */
+static void
+end_of_input(struct backend *b)
+{
+	if (sconce_http_body_eof(&b->body) == 0)
+		pass(b, 0, NULL, 0, true);
+	else
+		backend_lost(b, 0);
+}
+
 void
 answer_read_body(struct backend *b)
 {
@@ -139,22 +149,13 @@ answer_read_body(struct backend *b)
 	if (n == -EAGAIN)
 		return;
 	if (n == 0) {
-		answer_end_of_input(b);
+		end_of_input(b);
 	} else if (n < 0) {
 		backend_lost(b, (int)-n);
 	} else {
 		b->client->moved++;
 		take_body(b, 0, p->io, (size_t)n);
 	}
-}
-
-void
-answer_end_of_input(struct backend *b)
-{
-	if (sconce_http_body_eof(&b->body) == 0)
-		pass(b, 0, NULL, 0, true);
-	else
-		backend_lost(b, 0);
 }
 
 void
@@ -191,7 +192,7 @@ make_head(struct backend *b, const struct sconce_http_head *head, const char *bu
 	if (b->framing == FRAMING_CHUNKED)
 		put_lines(&w, "Transfer-Encoding: chunked\r\n");
 	else if (head->has_length)
-		sconce_http_put_framing(&w, head);
+		put_length(&w, head->content_length);
 	put_date(&w, sv->proxy, head, buf);
 	put_lines(&w, b->client->keep ? sv->persist_lines : "Connection: close\r\n");
 	return sconce_http_end(&w);

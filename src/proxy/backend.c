@@ -1,3 +1,4 @@
+/* A connection to a node: connected for a service's queue, then used by one client after the other. */
 #include "backend.h"
 #include "request.h"
 #include "partial.h"
@@ -126,7 +127,6 @@ backend_use(struct backend *b, struct client *c)
 	b->state = BACKEND_SENT;
 	b->uses++;
 	b->begun = false;
-	b->send_failed = false;
 	c->backend = b;
 	c->state = CLIENT_SENT;
 	c->since = sconce_now(b->sock.loop);
@@ -213,13 +213,13 @@ backend_event_read(struct sconce_sock *s)
 		backend_close(b, SCONCE_REASON_EOF);
 }
 
-/* Input has been offered before, unless it is paused for the client's sake: then its end is still to be read. */
+/* A send failed, or the connection did.  Input has been offered before, so there is no early answer; unless reads are
+ * paused for the client's sake: then what they find decides. */
 static void
 backend_event_err(struct sconce_sock *s, int errnum)
 {
 	struct backend *b = backend_of(s);
 
-	b->send_failed = true;
 	if (b->client != NULL && (sconce_paused(s) & (SCONCE_PAUSE_APP | SCONCE_PAUSE_FLOW)))
 		return;
 	backend_lost(b, errnum);

@@ -30,7 +30,6 @@ struct backend {
 	uint8_t		framing;	/* enum framing */
 	bool		keep;		/* it may be used again after this response */
 	bool		begun;		/* something of the response has come */
-	bool		send_failed;	/* it takes no more of the request; an early answer may still come */
 };
 
 /* Connects to the node; service_offer() follows.  Returns 0 or -errno. */
@@ -53,9 +52,7 @@ bool backend_is(const struct sconce_sock *s);
 /* event_read, in SENT and BODY. */
 void answer_read_head(struct backend *b);
 void answer_read_body(struct backend *b);
-/* The client has taken all that was queued. */
+/* The client has taken all that was queued: more of the body may come. */
 void answer_resume(struct backend *b);
-/* The backend's end of input: whether the response was complete. */
-void answer_end_of_input(struct backend *b);
 
 #endif

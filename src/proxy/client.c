@@ -1,3 +1,4 @@
+/* A connection from a client: reads a request, sees it through, reads the next. */
 #include "backend.h"
 #include "page.h"
 #include "partial.h"
@@ -61,19 +62,26 @@ client_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 	return 0;
 }
 
-/* Takes it out of everything that knows it.  Its backend has half a request or half a response: it goes, too. */
+/* It no longer wants a backend.  One that it has goes, with half a request or half a response. */
 static void
-client_unlink(struct client *c)
+leave_backend(struct client *c)
 {
 	struct backend *b = c->backend;
 
 	service_unwant(c->service, c);
-	list_remove(&c->busy);
+	if (b == NULL)
+		return;
 	c->backend = NULL;
-	if (b != NULL) {
-		b->client = NULL;
-		backend_close(b, SCONCE_REASON_LOCAL);
-	}
+	b->client = NULL;
+	backend_close(b, SCONCE_REASON_LOCAL);
+}
+
+/* Takes it out of everything that knows it. */
+static void
+client_unlink(struct client *c)
+{
+	list_remove(&c->busy);
+	leave_backend(c);
 }
 
 void
@@ -171,18 +179,12 @@ void
 client_fail(struct client *c, int status, const char *why)
 {
 	const struct service *sv = c->service;
-	struct backend *b = c->backend;
 
 	if (c->state == CLIENT_ANSWER) {
 		cut(c);
 		return;
 	}
-	service_unwant(c->service, c);
-	c->backend = NULL;
-	if (b != NULL) {
-		b->client = NULL;
-		backend_close(b, SCONCE_REASON_LOCAL);
-	}
+	leave_backend(c);
 	c->keep = status >= 500 && sv->conf.persist_client && c->asked_keep && c->body.done && !sv->proxy->stopping;
 	c->uploading = false;
 	if (client_wrote(c, page_write(c, status, why)))
@@ -379,19 +381,32 @@ probe(struct client *c)
 		client_close(c, SCONCE_REASON_ERROR);
 }
 
+static void
+log_silence(const struct client *c, const char *what)
+{
+	log_line(c->service->proxy, "service %s: node %s: %s for %d s", c->service->name, c->backend->node->text, what,
+	    (int)c->service->conf.idle_timeout);
+}
+
 /* A backend that has the request does not answer, or takes no more of it, or the client sends no more. */
 static void
 sent_stalled(struct client *c)
 {
-	const struct backend *b = c->backend;
-
-	if (!c->body.done && !c->expects && sconce_queued(&b->sock) == 0) {
+	if (!c->body.done && !c->expects && sconce_queued(&c->backend->sock) == 0) {
 		client_fail(c, 408, NULL);
 		return;
 	}
-	log_line(c->service->proxy, "service %s: node %s: no answer for %d s", c->service->name, b->node->text,
-	    (int)c->service->conf.idle_timeout);
+	log_silence(c, "no answer");
 	client_fail(c, 504, "The backend did not answer in time");
+}
+
+/* A client that does not read is its own affair; a backend that stops is the operator's. */
+static void
+answer_stalled(struct client *c)
+{
+	if (sconce_queued(&c->sock) == 0)
+		log_silence(c, "no more of its answer");
+	cut(c);
 }
 
 static void
@@ -405,7 +420,7 @@ stalled(struct client *c)
 		sent_stalled(c);
 		break;
 	case CLIENT_ANSWER:
-		cut(c);
+		answer_stalled(c);
 		break;
 	default:
 		client_close(c, SCONCE_REASON_TIMEOUT);

@@ -492,8 +492,8 @@ scan_words(struct command *c, struct scan *s)
 			return false;
 		if (c->word_count == COMMAND_WORDS)
 			return fail_at(c, w, "too many words");
-		for (char *p = c->text + (w.text - c->text); *p != '\0'; p++)
-			*p = (char)tolower((unsigned char)*p);
+		for (char *p = c->text + (w.text - c->text); w.text[0] != '/' && *p != '\0'; p++)
+			*p = (char)tolower((unsigned char)*p);	/* but not paths, which Perlbal has none of */
 		c->words[c->word_count++] = w;
 	}
 	return true;

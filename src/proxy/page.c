@@ -1,3 +1,4 @@
+/* Error pages. */
 #include "page.h"
 #include "recode.h"
 

@@ -1,3 +1,4 @@
+/* The parameters of Perlbal (D.4) and our own.  Called by command.c. */
 #include "param.h"
 
 #include <ctype.h>

@@ -1,3 +1,4 @@
+/* Called by client.c for requests, by answer.c for responses. */
 #include "partial.h"
 
 #include <errno.h>

@@ -1,3 +1,4 @@
+/* Nodes, and which of them takes the next connection. */
 #include "pool.h"
 
 #include <errno.h>

@@ -35,4 +35,18 @@ put_line(struct sconce_http_writer *w, const char *name, const char *value, size
 	put_bytes(w, "\r\n", 2);
 }
 
+static inline void
+put_length(struct sconce_http_writer *w, uint64_t length)
+{
+	char line[48], *end = line + sizeof(line), *at = end;
+
+	*--at = '\n';
+	*--at = '\r';
+	do
+		*--at = (char)('0' + length % 10);
+	while ((length /= 10) > 0);
+	put_bytes(w, "Content-Length: ", 16);
+	put_bytes(w, at, (size_t)(end - at));
+}
+
 #endif

@@ -1,3 +1,4 @@
+/* Called by upload.c, answer.c and request.c. */
 #include "recode.h"
 
 #include <string.h>
