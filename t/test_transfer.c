@@ -548,6 +548,54 @@ START_TEST(test_relay_refused)
 }
 END_TEST
 
+static const struct sconce_sock_ops bare_ops = { .name = "bare", .event_close = end_event_close, .destroy = end_destroy };
+
+/* A source without hooks whose peer goes while its input waits for a slow destination is not closed under the
+ * transfer: all of the input arrives, and the completion tells how it ended. */
+START_TEST(test_transfer_bare_source_peer_gone)
+{
+	static struct counted c;
+	int one[2], two[2];
+	struct end *from, *to;
+	size_t got = 0, sent = 0;
+	char buf[4096];
+	ssize_t n;
+
+	c = (struct counted){ 0 };
+	wire_make(WIRE_TCP, one);
+	wire_make(WIRE_UNIX, two);
+	wire_narrow(two[0]);
+	wire_narrow(two[1]);
+	fcntl(two[1], F_SETFL, O_NONBLOCK);
+	fcntl(one[1], F_SETFL, O_NONBLOCK);
+	from = end_open(&p, "from", &bare_ops, one[0]);
+	to = end_open(&p, "to", &bare_ops, two[0]);
+	while ((n = write(one[1], big + sent, 100000)) > 0)
+		sent += (size_t)n;
+	sconce_transfer(&from->sock, &to->sock, SCONCE_TO_END, count_done, &c);
+	pair_turn(&p, 20);
+	ck_assert_int_eq(c.calls, 0);
+	if (_i == 0)
+		sconce_shutdown(&from->sock, SHUT_WR);	/* with the peer's end: both directions are gone */
+	close(one[1]);
+	for (int i = 0; i < 20000 && (c.calls == 0 || got < sent); i++) {
+		n = read(two[1], buf, sizeof(buf));
+		if (n > 0) {
+			ck_assert(bytes_are(buf, (size_t)n, got));
+			got += (size_t)n;
+		}
+		sconce_loop_step(p.loop, n > 0 ? 0 : 0.002);
+	}
+	ck_assert_uint_eq(got, sent);
+	ck_assert_int_eq(c.calls, 1);
+	ck_assert_int_eq(c.status, 0);
+	ck_assert_uint_eq(from->closes, 0);
+	close(two[1]);
+	sconce_close(&from->sock, 0);
+	sconce_close(&to->sock, 0);
+}
+END_TEST
+
 /* A relay in progress when the loop goes: told once, nothing left. */
 START_TEST(test_relay_loop_free)
 {
@@ -597,6 +645,10 @@ t_suite(void)
 	tcase_add_loop_test(c, test_transfer_back_pressure, 0, 2);
 	tcase_add_loop_test(c, test_transfer_slow_destination, 0, 2);
 	tcase_add_loop_test(c, test_transfer_random_parts, 100, 120);
+
+	c = t_case(s, "bare");
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_loop_test(c, test_transfer_bare_source_peer_gone, 0, 2);
 
 	c = t_case(s, "relay");
 	tcase_add_checked_fixture(c, setup, teardown);

@@ -211,6 +211,9 @@ SCONCE_API ssize_t sconce_read_shared(struct sconce_sock *s, const void **data_o
 /* Pushes `len` bytes back in front of everything unread; they are copied.  They are offered again
  * without new input only while that makes progress: if an event_read that they alone caused leaves at least as many, they
  * wait for new input, the end, or an unread made outside that hook.
+ * A hook that pushes back an incomplete record should have read until -EAGAIN before, or use sconce_read_shared().  One that does
+ * neither, and only ever reads its own bytes again though the fd is readable, finds what the kernel has behind them the next time
+ * (up to 1 MiB of them, then the input fails with ENOBUFS), and 0 when that is the end.
  * Returns 0, -ENOMEM, or -EBADF on a closed socket. */
 SCONCE_API int sconce_unread(struct sconce_sock *s, const void *buf, size_t len);
 

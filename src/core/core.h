@@ -40,6 +40,8 @@ enum {
 	FILE_STEP = 256 * 1024,
 	SPLICE_MIN = 32 * 1024,		/* below it a transfer copies */
 	COPY_STEP = 64 * 1024,
+	UNREAD_STEP = 16 * 1024,	/* read behind pushed-back bytes that a hook does not get past */
+	UNREAD_MAX = 1024 * 1024,	/* of those; then ENOBUFS */
 	IOV_COUNT = 64,
 	SMALL_ITEM = 256,		/* bytes of a small item, header included */
 	RECORDS = 256			/* completion records each loop keeps for bad times */
@@ -454,6 +456,9 @@ void sconce__input_end(struct sconce_sock *s, int errnum);
 void sconce__unread_drop(struct sconce_sock *s);			/* frees pushed-back bytes, off the list */
 size_t sconce__unread_take(struct sconce_sock *s, void *buf, size_t len);
 void sconce__unread_wake(struct sconce_sock *s);			/* offer them in step 4 */
+/* The fd is readable, and the hook has read pushed-back bytes alone and pushed them back: it would be called for ever.  What
+ * the kernel has goes behind them. */
+void sconce__unread_grow(struct sconce_sock *s);
 
 /* write.c, for transfer.c */
 struct sconce__item *sconce__transfer_item(struct sconce_sock *dst, int *error_out);	/* NULL: -EPIPE or -ENOMEM */

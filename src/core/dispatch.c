@@ -381,6 +381,17 @@ ready_ending(struct sconce_sock *s, unsigned events)
 		sconce_close(s, SCONCE_REASON_LOCAL);
 }
 
+/* Readable input of a socket that may have pushed-back bytes. */
+static void
+read_past(struct sconce_loop *l, struct sconce_sock *s)
+{
+	size_t before = sconce_unread_bytes(s);
+
+	read_hooks(l, s);
+	if (before > 0 && !s->closed && sconce_unread_bytes(s) == before && (s->_flags & FL_READ_TRIED))
+		sconce__unread_grow(s);
+}
+
 static void
 ready_open(struct sconce_sock *s, unsigned events)
 {
@@ -390,7 +401,7 @@ ready_open(struct sconce_sock *s, unsigned events)
 		if (s->_flags & FL_SOURCE)
 			sconce__transfer_source_ready(s);
 		else if (!(s->_flags & FL_PAUSED))
-			read_hooks(l, s);
+			read_past(l, s);
 	}
 	if (s->closed || l->current != s)
 		return;

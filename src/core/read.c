@@ -213,19 +213,68 @@ take(struct sconce_sock *s, void *buf, size_t len)
 	return sconce__unread_take(s, buf, len);
 }
 
-/* The fd is readable behind pushed-back bytes.  What sconce_read() does not get at before these are gone may be the end:
- * it would stay readable, and a hook that waits for more would be called for ever. */
-static void
-look_for_end(struct sconce_sock *s)
+/* Room for `len` bytes behind those pushed back. */
+static char *
+make_tail(struct sconce_loop *l, struct sconce__side *side, size_t len)
+{
+	size_t used = side->unread_off + side->unread_len, cap = used + len;
+	char *p;
+
+	if (side->unread_cap < cap) {
+		cap += cap / 2;
+		p = l_realloc(l, side->unread, cap);
+		if (p == NULL)
+			return NULL;
+		side->unread = p;
+		side->unread_cap = cap;
+	}
+	return side->unread + used;
+}
+
+/* Reads the kernel behind pushed-back bytes.  An end found now must not come before these: it is kept. */
+static ssize_t
+read_behind(struct sconce_sock *s, char *buf, size_t len)
+{
+	struct sconce__side *side = s->_side;
+	ssize_t r;
+
+	s->_flags |= SCONCE_PAUSE_END;
+	r = sconce__kernel_read(s, buf, len);
+	if (r >= 0 || r == -EAGAIN)
+		s->_flags &= ~(uint32_t)SCONCE_PAUSE_END;
+	else
+		sconce__interest(s);
+	if (r == 0) {
+		side->end_seen = true;
+		sconce__side_hot(s);
+	}
+	return r;
+}
+
+void
+sconce__unread_grow(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
-	char c;
+	struct sconce__side *side = s->_side;
+	char *tail;
+	ssize_t n;
 
-	if (l->current != s || l->unread_offering == s || s->_side->end_seen || s->_side->transport != NULL ||
-	    (s->_flags & (FL_NOTSOCK | SCONCE_PAUSE_END)))
+	if (side->end_seen || (s->_flags & FL_PAUSED))
 		return;
-	if (l->be->recv(s->fd, &c, 1, MSG_PEEK, l->ctx) == 0)
-		s->_side->end_seen = true;
+	if (side->unread_len >= UNREAD_MAX) {
+		sconce__input_end(s, ENOBUFS);
+		return;
+	}
+	tail = make_tail(l, side, UNREAD_STEP);
+	if (tail == NULL)
+		return;				/* the fd stays readable: in the next turn */
+	n = read_behind(s, tail, UNREAD_STEP);
+	if (n > 0)
+		side->unread_len += (size_t)n;
+	else
+		side->end_len = side->unread_len;
+	if (n >= 0)
+		sconce__unread_wake(s);
 }
 
 /* ---- the calls ---- */
@@ -252,10 +301,8 @@ read_slow(struct sconce_sock *s, void *buf, size_t len)
 		return r;
 	if (end_is_next(s))
 		return read_end(s);
-	if (s->_side != NULL && s->_side->unread_len > 0) {
-		look_for_end(s);
+	if (s->_side != NULL && s->_side->unread_len > 0)
 		return (ssize_t)take(s, buf, len);
-	}
 	if (s->_flags & SCONCE_PAUSE_END)
 		return 0;
 	if (s->_side != NULL && s->_side->end_seen)
@@ -331,20 +378,8 @@ read_shared_slow(struct sconce_sock *s)
 	have = take(s, l->read_buf, READ_SHARED);
 	if (l->unread_offering == s || have == READ_SHARED || s->_side->end_seen || (s->_flags & SCONCE_PAUSE_END))
 		return (ssize_t)have;
-	/* An end found now must not come before these bytes: have it told afterwards. */
-	s->_flags |= SCONCE_PAUSE_END;
-	r = sconce__kernel_read(s, l->read_buf + have, READ_SHARED - have);
-	s->_flags &= ~(uint32_t)SCONCE_PAUSE_END;
-	if (r > 0)
-		return (ssize_t)have + r;
-	if (r == 0) {
-		s->_side->end_seen = true;
-		sconce__side_hot(s);
-	} else if (r != -EAGAIN) {
-		s->_flags |= SCONCE_PAUSE_END;
-		sconce__interest(s);
-	}
-	return (ssize_t)have;
+	r = read_behind(s, l->read_buf + have, READ_SHARED - have);
+	return (ssize_t)have + (r > 0 ? r : 0);
 }
 
 /* The loop's first read of this kind. */

@@ -140,6 +140,15 @@ backend_use(struct backend *b, struct client *c)
 	upload_continue(c);
 }
 
+static bool
+reuse_allowed(const struct backend *b)
+{
+	const struct service *sv = b->service;
+
+	return b->keep && !b->node->removed && !node_distrusted(b->node) && !sv->proxy->stopping &&
+	    (sv->conf.max_backend_uses == 0 || b->uses < sv->conf.max_backend_uses);
+}
+
 void
 backend_done(struct backend *b, bool reusable)
 {
@@ -148,8 +157,7 @@ backend_done(struct backend *b, bool reusable)
 	b->client->backend = NULL;
 	b->client = NULL;
 	b->free_since = sconce_now(b->sock.loop);
-	if (reusable && b->keep && !b->node->removed && !sv->proxy->stopping &&
-	    (sv->conf.max_backend_uses == 0 || b->uses < sv->conf.max_backend_uses))
+	if (reusable && reuse_allowed(b))
 		service_offer(sv, b);
 	else
 		backend_close(b, SCONCE_REASON_LOCAL);
