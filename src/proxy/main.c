@@ -116,15 +116,20 @@ on_signal(struct sconce_loop *loop, int signo, void *arg)
 	proxy_stop(arg);
 }
 
+/* Before it is said that we run: who is told may send a signal at once. */
 static int
-serve(struct proxy *p)
+catch_signals(struct proxy *p)
 {
 	int error = sconce_signal(p->loop, SIGTERM, on_signal, p);
 
-	if (error == 0)
-		error = sconce_signal(p->loop, SIGINT, on_signal, p);
-	if (error == 0)
-		error = sconce_loop_run(p->loop);
+	return error < 0 ? error : sconce_signal(p->loop, SIGINT, on_signal, p);
+}
+
+static int
+serve(struct proxy *p)
+{
+	int error = sconce_loop_run(p->loop);
+
 	if (error >= 0)
 		return 0;
 	fprintf(stderr, "sconced: %s\n", sconce_strerror(error));
@@ -198,6 +203,11 @@ main(int argc, char **argv)
 		return a.status;
 	raise_limits();
 	status = proxy_init(&p);
+	if (status == 0) {
+		status = catch_signals(&p);
+		if (status < 0)
+			proxy_fini(&p);
+	}
 	if (status < 0) {
 		fprintf(stderr, "sconced: %s\n", sconce_strerror(status));
 		return 1;
