@@ -18,7 +18,6 @@ setup_wire(enum wire wire)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend(), .high = 10000, .low = 1000 };
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, wire, NULL, NULL, &opts);
 	pair_quiet(&p);
 	fault_reset();
@@ -894,6 +893,7 @@ t_suite(void)
 	Suite *s = suite_create("close");
 	TCase *c;
 
+	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
 	c = t_case(s, "close");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_close_outside_hook);

@@ -18,7 +18,6 @@ setup_with(uint64_t low, uint64_t high, uint64_t cap)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend(), .low = low, .high = high, .cap = cap };
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, WIRE_UNIX, NULL, NULL, &opts);
 	pair_quiet(&p);
 	fault_reset();
@@ -506,6 +505,7 @@ t_suite(void)
 	Suite *s = suite_create("queue");
 	TCase *c;
 
+	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
 	c = t_case(s, "accounting");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_queued_counts_bytes_and_items);

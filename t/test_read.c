@@ -17,7 +17,6 @@ setup_wire(enum wire wire)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend() };
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, wire, NULL, NULL, &opts);
 	pair_quiet(&p);
 	fault_reset();
@@ -658,6 +657,7 @@ t_suite(void)
 	Suite *s = suite_create("read");
 	TCase *c;
 
+	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
 	c = t_case(s, "read");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_read_is_three_way);

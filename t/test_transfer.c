@@ -20,7 +20,6 @@ setup_wire(enum wire wire)
 	struct sconce_loop_options opts = { .backend = fault_backend() };
 	int fds[2];
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, wire, NULL, NULL, &opts);
 	in = &p.a;
 	src = &p.b;
@@ -614,6 +613,7 @@ t_suite(void)
 	Suite *s = suite_create("transfer");
 	TCase *c;
 
+	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
 	c = t_case(s, "transfer");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_set_timeout(c, 20);

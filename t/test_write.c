@@ -18,7 +18,6 @@ setup(void)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend() };
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, WIRE_UNIX, NULL, NULL, &opts);
 	pair_quiet(&p);
 	fault_reset();
@@ -29,7 +28,6 @@ setup_tcp(void)
 {
 	struct sconce_loop_options opts = { .backend = fault_backend() };
 
-	bytes_fill(big, sizeof(big), 0);
 	pair_open_with(&p, WIRE_TCP, NULL, NULL, &opts);
 	pair_quiet(&p);
 	fault_reset();
@@ -1068,6 +1066,7 @@ t_suite(void)
 	Suite *s = suite_create("write");
 	TCase *c;
 
+	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
 	c = t_case(s, "results");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_write_16_times_in_hook_is_one_send);
