@@ -196,7 +196,7 @@ static const struct {
 	{ "CREATE POOL a-b\n",
 	    "t.conf:1:13: 'a-b' is not a name: letters, digits and '_'\n    CREATE POOL a-b\n                ^~~\n" },
 	{ "CREATE POOL a\nCREATE SERVICE a\n",
-	    "t.conf:2:16: pool 'a' already exists\n    CREATE SERVICE a\n                   ^\n" },
+	    "t.conf:2:16: pool 'a' already exists (services and pools share their names)\n    CREATE SERVICE a\n                   ^\n" },
 	{ SERVICE "SET web.lisen = 80\n",
 	    "t.conf:3:9: Unknown service parameter 'lisen'; did you mean 'listen'?\n"
 	    "    SET web.lisen = 80\n            ^~~~~\n" },

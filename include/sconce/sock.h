@@ -66,8 +66,8 @@ struct sconce_sock_ops {
 	const char *name;
 
 	/* There is something to read: data, the end (sconce_read() gives 0), an error, or pushed-back data.
-	 * Called once per readiness, and up to 3 times more while the last read filled its buffer.  Missing: reads
-	 * are not watched. */
+	 * Called once per readiness, and up to 3 times more while the last read filled its buffer: -EAGAIN is an
+	 * ordinary answer.  Missing: reads are not watched. */
 	void (*event_read)(struct sconce_sock *s);
 
 	/* The kernel would take bytes, nothing is queued, and sconce_watch_write(s, true) asked for it.  Called in

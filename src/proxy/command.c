@@ -68,6 +68,8 @@ nearest_try(struct nearest *n, const char *name)
 {
 	unsigned d = distance(n->wanted, name);
 
+	if (d == 0)
+		return;				/* right, but not in this place */
 	if (n->best == NULL ? d <= 1 + (unsigned)strlen(n->wanted) / 3 : d < n->distance) {
 		n->best = name;
 		n->distance = d;
@@ -128,6 +130,15 @@ static void
 imply(struct command *c, struct word name)
 {
 	snprintf(c->from->implied, sizeof(c->from->implied), "%s", name.text);
+	c->from->implied_failed = false;
+}
+
+/* What is wrong with it has been said; the lines that mean the object which could not be created are passed over. */
+static bool
+create_failed(struct command *c)
+{
+	c->from->implied_failed = true;
+	return false;
 }
 
 static bool
@@ -141,11 +152,15 @@ run_create(struct command *c)
 	if (c->word_count != 3 || c->has_value || !(is(c->words[1], "service") || is(c->words[1], "pool")))
 		return usage(c, "CREATE {SERVICE|POOL} <name>");
 	if (!good_name(c, name))
-		return false;
-	if (service_find(p, name.text) != NULL)
-		return fail_at(c, name, "service '%s' already exists", name.text);
-	if (pool_find(p, name.text) != NULL)
-		return fail_at(c, name, "pool '%s' already exists", name.text);
+		return create_failed(c);
+	if (service_find(p, name.text) != NULL) {
+		fail_at(c, name, "service '%s' already exists", name.text);
+		return create_failed(c);
+	}
+	if (pool_find(p, name.text) != NULL) {
+		fail_at(c, name, "pool '%s' already exists (services and pools share their names)", name.text);
+		return create_failed(c);
+	}
 	service = is(c->words[1], "service");
 	if (service && service_new(p, name.text) == NULL)
 		return fail_at(c, name, "out of memory");
@@ -274,6 +289,8 @@ run_set(struct command *c)
 		return usage(c, "SET [<service>] <param> = <value>");
 	if (!split_target(c, &object, &param))
 		return false;
+	if (object.text == c->from->implied && c->from->implied_failed)
+		return false;			/* without a message: CREATE has said it */
 	sv = service_find(p, object.text);
 	pool = pool_find(p, object.text);
 	if (sv == NULL && pool == NULL) {

@@ -11,6 +11,7 @@ enum { COMMAND_WORDS = 16, COMMAND_LINE = 4096, COMMAND_MESSAGE = 320 };
 struct commands {
 	struct proxy	*proxy;
 	struct defaults	*defaults;	/* what DEFAULT said */
+	bool		implied_failed;	/* that object could not be created: its lines are passed over */
 	char		implied[128];	/* the object that SET means when it names none (PB-43); "" for none */
 };
 

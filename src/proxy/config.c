@@ -58,7 +58,7 @@ load(struct proxy *p, FILE *in, const char *name, struct config_report *report)
 		for (char *nul; (nul = memchr(line, '\0', (size_t)len)) != NULL; )
 			*nul = '\1';	/* which no command accepts */
 		line[strcspn(line, "\r\n")] = '\0';
-		if (!command_run(c, &from, line))
+		if (!command_run(c, &from, line) && c->message[0] != '\0')
 			report_error(report, c, name, number, line);
 	}
 	if (error == 0 && ferror(in))
