@@ -39,7 +39,9 @@ SCONCE_API char *sconce_addr_host(const struct sconce_addr *addr, char *buf, siz
 /* The port, 0 where there is none. */
 SCONCE_API int sconce_addr_port(const struct sconce_addr *addr);
 
-/* The addresses of a socket's two ends.  The peer's is kept after the first call.  Returns 0; -ENOTCONN, -EBADF (no fd) or another -errno. */
+/* The addresses of a socket's two ends.  The peer's is kept after the first call; types with event_close have it kept when the
+ * end of input is read.  After a reset, or when the own end was shut down first, the kernel may no longer know it: call it before, for
+ * instance in accept().  Returns 0; -ENOTCONN, -EBADF (no fd) or another -errno. */
 SCONCE_API int sconce_peer(struct sconce_sock *s, struct sconce_addr *addr_out);
 SCONCE_API int sconce_local(struct sconce_sock *s, struct sconce_addr *addr_out);
 

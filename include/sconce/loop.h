@@ -115,8 +115,8 @@ SCONCE_API int sconce_post_loop_remove(struct sconce_loop *loop, sconce_post_loo
 typedef void sconce_call_fn(struct sconce_loop *loop, void *arg, int status);
 
 /* Calls fn once, in step 5 of this turn, or of the next when called from step 5 or later ("later, not
- * now").  Calls made run in order.  If `s` is not NULL the call belongs to it: when `s` is closed first,
- * fn runs with -ECANCELED.  Returns 0, or -ENOMEM (fn will not run). */
+ * now").  Calls made run in order.  If `s` is not NULL the call belongs to it: when `s` is closed (or
+ * sconce_close_flush()ed) first, fn runs with -ECANCELED.  Returns 0, or -ENOMEM (fn will not run). */
 SCONCE_API int sconce_defer(struct sconce_loop *loop, struct sconce_sock *s, sconce_call_fn *fn, void *arg);
 
 /* The same from any thread: wakes the loop, which runs fn in its own thread, exactly once, in posting order

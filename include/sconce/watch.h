@@ -21,6 +21,7 @@ struct sconce_watch {
 
 /* Watches `fd` for `events` (SCONCE_READ, SCONCE_WRITE; 0 for none yet; hang-ups are always told) until sconce_watch_stop().  The fd
  * keeps its flags, and must stay open until then.  It may be done at any time, also while the loop runs.  It keeps the loop running.
+ * One watch (or socket) per fd and loop: of a second one hang-ups would not be told.  `w` must not be running already.
  * `w` is the caller's memory, unmoved until sconce_watch_stop() returns.  Returns 0, -EINVAL, -EBADF, -EPERM (a regular file),
  * -ENOMEM. */
 SCONCE_API int sconce_watch_start(struct sconce_watch *w, struct sconce_loop *loop, int fd, unsigned events,

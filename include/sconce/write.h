@@ -89,7 +89,7 @@ SCONCE_API uint64_t sconce_transferred(const struct sconce_sock *src);
 
 /* Two transfers, one each way, each followed by a half-close of its destination.  done(a, arg, status), once, when both directions
  * have ended (0) or either has failed; `b` may be closed by then.  Neither socket is closed.
- * Returns 0, or -errno as sconce_transfer(): then done(a, arg, -errno) runs from the loop. */
+ * Returns 0, or -errno as sconce_transfer(): then nothing has begun and done(a, arg, -errno) runs from the loop. */
 SCONCE_API int sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done, void *arg);
 
 /* Sends now what is gathered or queued, as far as the kernel takes it and unless it has refused before; completions
@@ -99,7 +99,8 @@ SCONCE_API int sconce_flush(struct sconce_sock *s);
 /* With `on` false every write is offered to the kernel at once, as Danga::Socket does.  Default true. */
 SCONCE_API void sconce_set_gather(struct sconce_sock *s, bool on);
 
-/* Bytes written and not yet in the kernel, of every kind but the unknown rest of transfers; and items: a run of bytes, a
+/* Bytes written and not yet in the kernel, of every kind but the unknown rest of transfers.  Gathered bytes count too, though no event_drain
+ * follows for them: whether to wait is told by the result of a write, not by this.  And items: a run of bytes, a
  * reference, a file, a callback, a transfer each count one. */
 SCONCE_API uint64_t sconce_queued(const struct sconce_sock *s);
 SCONCE_API size_t sconce_queued_items(const struct sconce_sock *s);

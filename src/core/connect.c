@@ -159,6 +159,7 @@ succeed(struct sconce_sock *s)
 		s->_flags |= FL_DRAIN;	/* who wrote was told to wait */
 	sconce__interest(s);
 	sconce__unread_wake(s);		/* what the handshake has read along */
+	sconce__transfer_source_ready(s);
 	if (s->ops->event_connect != NULL && !(s->_flags & SCONCE_PAUSE_ENDING))
 		CALL_HOOK(s->loop, s, "event_connect", 0, s->ops->event_connect(s, 0));
 }
@@ -173,6 +174,7 @@ disconnect(struct sconce_sock *s)
 		FL_WR_SHUT | FL_HIGH | FL_DRAIN | FL_ERR_PENDING | FL_ERR_TOLD | FL_HUP_PENDING);
 	l_free(l, s->_side->peer);
 	s->_side->peer = NULL;
+	s->_side->read_wants_write = s->_side->write_wants_read = false;
 	sconce__drop_fd(s);
 	if (l->starved_count > 0)
 		sconce__listeners_wake(l);
@@ -425,6 +427,8 @@ sconce_connecting(struct sconce_sock *s)
 	if (state_new(s, CONNECT_OWN, 0) == NULL)
 		return -ENOMEM;
 	s->_flags |= SCONCE_PAUSE_CONNECTING | FL_STUCK;
+	if (s->loop->gather_for == s)
+		s->loop->gather_for = NULL;
 	sconce__interest(s);
 	return 0;
 }

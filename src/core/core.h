@@ -142,7 +142,6 @@ struct sconce__side {
 	const struct sconce_transport *transport;
 	void *transport_state;
 	bool read_wants_write, write_wants_read, handshaking;
-	bool shut_pending;			/* transport->shutdown has begun and wants more */
 	uint8_t handshake_want;			/* SCONCE_READ or SCONCE_WRITE */
 
 	sconce_sock_post_loop_fn *post_fn;
@@ -184,7 +183,6 @@ struct sock_list {
 struct post_loop {
 	sconce_post_loop_fn *fn;
 	void *arg;
-	bool fresh;				/* added during step 7 */
 };
 
 #define WHEEL_LEVELS 22
@@ -236,7 +234,8 @@ struct sconce_loop {
 	struct sconce_sock ***chunks;
 	uint32_t chunk_count, slot_free, slot_used;	/* slot_free: first free slot + 1, 0 none */
 	uint64_t serial;
-	size_t count, all_count;		/* application's sockets; with the library's own */
+	size_t count, all_count;		/* application's sockets and watches; with the library's own */
+	size_t watches;				/* of count */
 	size_t refs;				/* what else keeps the loop running: timers, calls, refs, signals, children, work */
 	bool kept;				/* what keep() was last told */
 
@@ -244,7 +243,7 @@ struct sconce_loop {
 	struct sconce__item *free_records, *free_small, *reserve;
 	struct sconce__item *reserve_block;	/* RECORDS of them */
 	unsigned free_small_count, free_record_count;
-	struct sconce__item *late, **late_tail;	/* done() of calls that failed; step 5 */
+	struct sconce__item *late, **late_tail;	/* done() of calls that failed without memory for a queue; step 5 */
 	struct sconce__queue *free_queues;
 	struct sconce__item *spare;		/* POOL_HEAP, reserved before large sends */
 
@@ -273,14 +272,14 @@ struct sconce_loop {
 	struct sconce_listener *starved;	/* listeners in EMFILE pause: any of them; see listen.c */
 	size_t starved_count;
 	int fresh_fd;				/* just made by us: needs no prepare(); -1 none */
-	struct sconce_sock *newest;		/* last socket initialised */
+	int accepting_fd;			/* offered to an accept hook; -1 none */
+	struct sconce_sock *newest;		/* what that hook made of it */
 	struct sconce__signals *signals;
 	struct sconce__child *children;
 
 	/* options and state */
 	uint64_t high, low, cap;
 	unsigned flags, backend_flags;
-	pid_t pid;				/* who made or forked it */
 	bool running, stop, freeing, post_false;
 	const struct sconce_backend *real_be;	/* under a trace */
 	void *real_ctx;
@@ -373,6 +372,7 @@ void sconce__step6(struct sconce_loop *l);				/* closes */
 void sconce__sock_error(struct sconce_sock *s, int errnum);		/* event_err is due */
 void sconce__side_hot(struct sconce_sock *s);			/* recomputes FL_SIDE_HOT */
 void sconce__pause_set(struct sconce_sock *s, unsigned why, bool on);	/* SCONCE_PAUSE_... bits, with all that follows */
+void sconce__sock_relist(struct sconce_sock *s);			/* a closed socket has something for step 6 */
 void sconce__sock_unhold(struct sconce_sock *s);			/* loop_free: a closed socket's holds are void */
 
 static inline unsigned

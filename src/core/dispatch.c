@@ -12,7 +12,7 @@ may_gather(struct sconce_sock *s)
 	const struct sconce__queue *q = s->_queue;
 
 	return !(s->_flags & FL_NO_FAST_WRITE) && (q == NULL || (q->head == NULL && q->done == NULL)) && s->fd >= 0 &&
-	    !s->closed && (s->_side == NULL || !s->_side->cap_set) &&
+	    !s->closed && (s->_side == NULL || !s->_side->cap_set) && s->loop->cap >= GATHER_SIZE &&
 	    sconce__gather_ready(s->loop);
 }
 
@@ -112,16 +112,21 @@ sconce__leave(struct sconce_loop *l)
 
 /* ---- settling: what follows a flush ---- */
 
+/* Ends what sconce__enter() began, without settling: that is what goes on. */
 static void
-frame(struct sconce_loop *l, struct sconce_sock *s, void (*hook)(struct sconce_sock *), const char *label)
+end_frame(struct sconce_loop *l, struct sconce_sock *s)
 {
-	l->depth++;
-	l->current = s;
-	l->gather_for = may_gather(s) ? s : NULL;
-	CALL_HOOK(l, s, label, 0, hook(s));
 	if (l->current == s)
 		close_frame(l, s);
 	l->depth--;
+}
+
+static void
+frame(struct sconce_loop *l, struct sconce_sock *s, void (*hook)(struct sconce_sock *), const char *label)
+{
+	sconce__enter(l, s);
+	CALL_HOOK(l, s, label, 0, hook(s));
+	end_frame(l, s);
 }
 
 static void
@@ -133,14 +138,10 @@ run_completions(struct sconce_sock *s)
 	if (s->_queue == NULL || s->_queue->done == NULL)
 		return;
 	waited = s->_queue->wait_done;
-	l->depth++;
-	l->current = s;
-	l->gather_for = NULL;			/* not while items are queued: write.c looks */
+	sconce__enter(l, s);
 	if (sconce__run_done(s, FLUSH_COMPLETIONS))
 		sconce__sock_later(s);
-	if (l->current == s)
-		close_frame(l, s);
-	l->depth--;
+	end_frame(l, s);
 	if (waited && !s->closed)
 		sconce__sock_dirty(s);		/* what waited for the completion goes on */
 }
@@ -209,9 +210,7 @@ tell_err(struct sconce_sock *s)
 	}
 	sconce__enter(l, s);
 	CALL_HOOK(l, s, "event_err", errnum, s->ops->event_err(s, errnum));
-	if (l->current == s)
-		close_frame(l, s);
-	l->depth--;
+	end_frame(l, s);
 }
 
 static void
@@ -257,9 +256,7 @@ settle(struct sconce_sock *s)
 	if (s->_flags & FL_CONNECT_TOLD) {
 		sconce__enter(l, s);
 		sconce__connect_report(s);
-		if (l->current == s)
-			close_frame(l, s);
-		l->depth--;
+		end_frame(l, s);
 		if (s->closed)
 			return;
 	}
@@ -465,7 +462,7 @@ static inline bool
 is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
 {
 	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && (s->_side == NULL || !s->_side->cap_set) &&
-	    l->depth == 0 && l->reserve_queue != NULL && !l->observed;
+	    l->depth == 0 && l->reserve_queue != NULL && !l->observed && l->cap >= GATHER_SIZE;
 }
 
 /* The gathered bytes of the current socket could not all be sent. */

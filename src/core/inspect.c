@@ -12,7 +12,7 @@
 size_t
 sconce_count(const struct sconce_loop *l)
 {
-	return l->count;
+	return l->count - l->watches;
 }
 
 size_t
@@ -24,7 +24,7 @@ sconce_each(struct sconce_loop *l, sconce_each_fn *fn, void *arg)
 	for (uint32_t slot = 0; slot < end; slot++) {
 		struct sconce_sock *s = sconce__table_at(l, slot);
 
-		if (s == NULL || (s->_flags & FL_INTERNAL))
+		if (s == NULL || (s->_flags & (FL_INTERNAL | FL_WATCH)))
 			continue;
 		calls++;
 		if (!fn(s, arg))

@@ -270,12 +270,12 @@ accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 	int r;
 
 	sconce__addr_unmap(peer);
-	loop->fresh_fd = fd;
+	loop->fresh_fd = loop->accepting_fd = fd;
 	loop->newest = NULL;
 	CALL_HOOK(loop, &l->sock, "accept", fd, r = l->ops->accept(l, fd, peer));
-	loop->fresh_fd = -1;
+	loop->fresh_fd = loop->accepting_fd = -1;
 	s = loop->newest;
-	made = s != NULL && s->fd == fd;
+	made = s != NULL;
 	if (r < 0) {
 		if (!made)
 			loop->be->close(fd, loop->ctx);

@@ -138,6 +138,13 @@ sconce_backend_begin(struct sconce_loop *l)
 	sconce__deadline_changed(l);
 }
 
+/* Closed, or only waiting for its queue to go. */
+static bool
+is_ended(const struct sconce_sock *s)
+{
+	return s == NULL || (s->_flags & SCONCE_PAUSE_ENDING);
+}
+
 static void
 run_calls(struct sconce_loop *l)
 {
@@ -151,7 +158,7 @@ run_calls(struct sconce_loop *l)
 	*calls.tail = NULL;
 	while ((c = calls.head) != NULL) {
 		calls.head = c->next;
-		if (l->freeing || (c->sock_id != 0 && sconce_find(l, c->sock_id) == NULL))
+		if (l->freeing || (c->sock_id != 0 && is_ended(sconce_find(l, c->sock_id))))
 			c->status = -ECANCELED;
 		sconce__enter(l, NULL);
 		CALL_HOOK(l, NULL, "deferred", c->status, c->fn(l, c->arg, c->status));
@@ -621,9 +628,8 @@ sconce_loop_new(const struct sconce_loop_options *opts, struct sconce_loop **loo
 	memset(l, 0, sizeof(*l));
 	l->be = be;
 	l->timeout = -1;
-	l->fresh_fd = -1;
+	l->fresh_fd = l->accepting_fd = -1;
 	l->deadline = INT64_MAX;
-	l->pid = getpid();
 	l->thread = pthread_self();
 	set_options(l, o);
 	if (l->low > l->high) {
@@ -657,12 +663,16 @@ free_l:
 	return r;
 }
 
-static bool
-close_for_loop(struct sconce_sock *s, void *arg)
+/* Sockets, listeners and foreign watches. */
+static void
+close_all(struct sconce_loop *l)
 {
-	(void)arg;
-	sconce_close(s, SCONCE_REASON_LOOP);
-	return true;
+	for (uint32_t slot = 0; slot < l->slot_used; slot++) {
+		struct sconce_sock *s = sconce__table_at(l, slot);
+
+		if (s != NULL && !(s->_flags & FL_INTERNAL))
+			sconce_close(s, SCONCE_REASON_LOOP);
+	}
 }
 
 /* Steps 4 to 6 until nothing is left; holds are void now. */
@@ -672,7 +682,7 @@ drain(struct sconce_loop *l)
 	struct sconce_sock *s;
 
 	for (int i = 0; i < RUN_TURNS && (l->count > 0 || work_left(l)); i++) {
-		sconce_each(l, close_for_loop, NULL);
+		close_all(l);
 		l->turn++;
 		l->end_wanted = true;
 		sconce_backend_end(l);
@@ -753,6 +763,7 @@ sconce_loop_fork(struct sconce_loop *l)
 	if (r < 0)
 		return r;
 	rewatch_hups(l);
+	sconce__transfer_fini(l);	/* idle pipes: the parent has them too */
 	sconce__work_fork(l);
 	sconce__children_fork(l);
 	return 0;

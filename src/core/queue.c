@@ -296,6 +296,8 @@ sconce__cancel(struct sconce_sock *s, int status)
 	if (s->_queue == NULL)
 		return;
 	sconce__count_lost(s, s->_queue->bytes);
+	if (s->_queue->head != NULL && s->_queue->head->kind == ITEM_TRANSFER)
+		sconce__count_lost(s, sconce__transfer_stuck_bytes(s->_queue->head->transfer));
 	while (s->_queue->head != NULL)
 		sconce__finish_head(s, status);
 	sconce__queue_trim(s);
@@ -348,6 +350,15 @@ sconce__fail_call(struct sconce_sock *s, sconce_done_fn *done, void *arg, int st
 	it->done = done;
 	it->arg = arg;
 	it->status = status;
+	if (sconce__queue(s) != NULL) {
+		*s->_queue->done_tail = it;
+		s->_queue->done_tail = &it->next;
+		if (s->closed)
+			sconce__sock_relist(s);
+		else
+			sconce__sock_dirty(s);
+		return;
+	}
 	it->sock = s;
 	sconce_hold(s);
 	*l->late_tail = it;

@@ -13,7 +13,9 @@ sconce__input_end(struct sconce_sock *s, int errnum)
 	if (errnum != 0) {
 		sconce__send_failed(s, errnum);		/* an error on a stream ends both directions */
 		s->_flags |= FL_HUP_PENDING;
-	} else if (s->_flags & FL_WR_END) {
+		return;
+	}
+	if (s->_flags & FL_WR_END) {
 		s->_flags |= FL_HUP_PENDING;
 		sconce__sock_dirty(s);
 	}
@@ -23,9 +25,12 @@ sconce__input_end(struct sconce_sock *s, int errnum)
 static ssize_t
 result(struct sconce_sock *s, ssize_t n)
 {
+	struct sconce_addr peer;
 	int e;
 
 	if (n == 0) {
+		if (s->ops->event_close != NULL)
+			sconce_peer(s, &peer);	/* once both ends are shut the kernel no longer knows it */
 		sconce__input_end(s, 0);
 		return 0;
 	}
@@ -244,6 +249,8 @@ read_behind(struct sconce_sock *s, char *buf, size_t len)
 		s->_flags &= ~(uint32_t)SCONCE_PAUSE_END;
 	else
 		sconce__interest(s);
+	if (r > 0)
+		sconce__unread_wake(s);		/* it was paused when the transport had more */
 	if (r == 0) {
 		side->end_seen = true;
 		sconce__side_hot(s);

@@ -102,6 +102,8 @@ sconce__arm(struct sconce_sock *s)
 	s->_flags &= ~(uint32_t)FL_INTEREST;
 	if (s->fd < 0 || s->closed)
 		return;
+	if (!(s->_flags & FL_STUCK) && s->_queue != NULL && s->_queue->head != NULL)
+		wants &= ~(unsigned)SCONCE_WRITE;	/* event_write waits for an empty queue */
 	if (s->_flags & FL_SIDE_HOT)
 		wants = sconce__transport_wants(s, wants);
 	l->be->arm(s, wants, l->ctx);
@@ -272,9 +274,11 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 	}
 	l->all_count++;
 	if (!(flags & FL_INTERNAL)) {
+		l->watches += (flags & FL_WATCH) != 0;
 		sconce__count(l, 1);
-		l->newest = s;
 	}
+	if (fd >= 0 && fd == l->accepting_fd)
+		l->newest = s;
 	TRACE_STATE(l, s, "open", fd);
 	return 0;
 }
@@ -425,9 +429,9 @@ sconce__ending_step(struct sconce_sock *s)
 	}
 }
 
-/* Discards input of a socket that waits for its peer's end. */
-void
-sconce__ending_read(struct sconce_sock *s)
+/* Discards input of a socket that waits for its peer's end.  Returns whether there is more at once. */
+static bool
+discard(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	char waste[16 * 1024];
@@ -439,11 +443,19 @@ sconce__ending_read(struct sconce_sock *s)
 	else if ((n = l->be->recv(s->fd, waste, sizeof(waste), 0, l->ctx)) < 0)
 		n = -errno;
 	if (n == -EAGAIN || n == -EINTR)
-		return;
+		return false;
 	if (n > 0)
 		s->_clock[0] += (uint32_t)n;
 	if (n <= 0 || s->_clock[0] >= LINGER_BYTES)
 		sconce_close(s, SCONCE_REASON_LOCAL);
+	return !s->closed && sconce__transport_pending(s);
+}
+
+void
+sconce__ending_read(struct sconce_sock *s)
+{
+	while (discard(s))
+		;			/* a transport holds more, which the kernel will not tell of */
 }
 
 int
@@ -455,11 +467,13 @@ sconce_shutdown(struct sconce_sock *s, int how)
 		return -EBADF;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
-	if (how != SHUT_WR && !(s->_flags & SCONCE_PAUSE_END)) {
-		l->be->shutdown(s->fd, SHUT_RD, l->ctx);
+	if (how != SHUT_WR) {
 		if (s->_side != NULL)
 			sconce__unread_drop(s);
-		sconce__input_end(s, 0);
+		if (!(s->_flags & SCONCE_PAUSE_END)) {
+			l->be->shutdown(s->fd, SHUT_RD, l->ctx);
+			sconce__input_end(s, 0);
+		}
 	}
 	if (how != SHUT_RD && !(s->_flags & (FL_WR_SHUT | FL_WR_END))) {
 		s->_flags |= FL_WR_SHUT;
@@ -547,8 +561,10 @@ let_go(struct sconce_sock *s)
 		s->_side = NULL;
 	}
 	l->all_count--;
-	if (!(s->_flags & FL_INTERNAL))
+	if (!(s->_flags & FL_INTERNAL)) {
+		l->watches -= (s->_flags & FL_WATCH) != 0;
 		sconce__count(l, -1);
+	}
 }
 
 static void
@@ -557,13 +573,11 @@ finish(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	void (*destroy)(struct sconce_sock *) = s->ops->destroy;
 
-	if (s->_fd_holds != 0 && s->_fd_holds != FAREWELL)
-		return;				/* sconce_release_fd() lists it again */
 	sconce__enter(l, NULL);
 	sconce__run_done(s, INT32_MAX);
 	if (s->_fd_holds == 0)
 		say_farewell(s);
-	if (s->_holds == 0 && s->_prevp == NULL) {
+	if (s->_fd_holds == FAREWELL && s->_holds == 0 && s->_prevp == NULL) {
 		let_go(s);
 		if (destroy != NULL)
 			CALL_HOOK(l, s, "destroy", 0, destroy(s));
@@ -614,8 +628,8 @@ hold_up(uint16_t *count)
 }
 
 /* A closed socket that may be finished now. */
-static void
-relist(struct sconce_sock *s)
+void
+sconce__sock_relist(struct sconce_sock *s)
 {
 	if (s->closed && !listed(s)) {
 		sconce__list_push(&s->loop->closing, s);
@@ -634,7 +648,7 @@ sconce_release(struct sconce_sock *s)
 {
 	assert(s->_holds > 0 && "as many releases as holds");
 	if (--s->_holds == 0)
-		relist(s);
+		sconce__sock_relist(s);
 }
 
 void
@@ -655,7 +669,7 @@ sconce_release_fd(struct sconce_sock *s)
 		s->_fd_holds--;
 	}
 	if (s->_fd_holds == 0 || s->_holds == 0)
-		relist(s);
+		sconce__sock_relist(s);
 }
 
 void
@@ -664,5 +678,5 @@ sconce__sock_unhold(struct sconce_sock *s)
 	s->_holds = 0;
 	if (s->_fd_holds != FAREWELL)
 		s->_fd_holds = 0;
-	relist(s);
+	sconce__sock_relist(s);
 }

@@ -280,8 +280,8 @@ unpipe(struct sconce_sock *dst, struct sconce__transfer *t)
 	t->no_splice = true;
 	t->splice = false;
 	if (!sconce__reserve_spare(l, iov.iov_len)) {
-		sconce__send_failed(dst, ENOMEM);
-		return PUMP_FAILED;
+		sconce__sock_later(dst);		/* the bytes are safe in the pipe: tried again in the next turn */
+		return PUMP_BUDGET;
 	}
 	iov.iov_base = sconce__keep_room(dst, iov.iov_len, true);
 	count_out(t, iov.iov_len);
@@ -352,7 +352,7 @@ splice_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 
 /* The transfer at the head is over: with an error, what is behind it waits for the completion. */
 static enum pump
-finish(struct sconce_sock *dst, struct sconce__transfer *t, int status)
+finish(struct sconce_sock *dst, int status)
 {
 	if (status < 0 && dst->_queue->head->done != NULL)
 		dst->_queue->wait_done = 1;
@@ -360,7 +360,6 @@ finish(struct sconce_sock *dst, struct sconce__transfer *t, int status)
 		sconce__send_failed(dst, -status);	/* nobody would notice the hole */
 		return PUMP_FAILED;
 	}
-	(void)t;
 	sconce__finish_head(dst, status);
 	return PUMP_DONE;
 }
@@ -374,9 +373,11 @@ sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget
 		r = t->in_pipe > 0 ? empty_pipe(dst, t, budget) : PUMP_DONE;
 		if (r == PUMP_DONE) {
 			if (t->left == 0)
-				return finish(dst, t, 0);
+				return finish(dst, 0);
 			if (t->ended)
-				return finish(dst, t, t->status);
+				return finish(dst, t->status);
+			if (t->src->fd < 0 || (t->src->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))
+				return PUMP_SOURCE;	/* succeed() comes back */
 			if (*budget == 0)
 				return PUMP_BUDGET;
 			r = spliceable(dst, t) ? splice_step(dst, t, budget) : copy_step(dst, t, budget);
@@ -407,6 +408,12 @@ check(struct sconce_sock *src, struct sconce_sock *dst)
 	if (sconce__side(src) == NULL)
 		return -ENOMEM;
 	return src->_side->transfer != NULL ? -EBUSY : 0;
+}
+
+static bool
+sendable(const struct sconce_sock *s)
+{
+	return !(s->_flags & (FL_WR_END | FL_WR_SHUT | SCONCE_PAUSE_ENDING));
 }
 
 static struct sconce__transfer *
@@ -495,12 +502,19 @@ relay_half(struct sconce_sock *dst, void *arg, int status)
 int
 sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done, void *arg)
 {
-	struct relay *r = sconce__zalloc(a->loop, sizeof(*r));
+	struct relay *r = NULL;
 	int first, second;
 
-	if (r == NULL) {
-		sconce__fail_call(a, done, arg, -ENOMEM);
-		return -ENOMEM;
+	first = check(a, b);
+	if (first == 0)
+		first = check(b, a);
+	if (first == 0 && !(sendable(a) && sendable(b)))
+		first = -EPIPE;
+	if (first == 0 && (r = sconce__zalloc(a->loop, sizeof(*r))) == NULL)
+		first = -ENOMEM;
+	if (first < 0) {
+		sconce__fail_call(a, done, arg, first);
+		return first;
 	}
 	r->a = a;
 	r->done = done;
@@ -508,6 +522,10 @@ sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done,
 	r->halves = 2;
 	sconce_hold(a);
 	first = sconce_transfer(a, b, SCONCE_TO_END, relay_half, r);
+	if (first < 0) {
+		r->halves = 1;			/* whose end is told from the loop */
+		return first;
+	}
 	second = sconce_transfer(b, a, SCONCE_TO_END, relay_half, r);
-	return first < 0 ? first : second < 0 ? second : 0;
+	return second < 0 ? second : 0;
 }

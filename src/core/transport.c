@@ -28,6 +28,8 @@ sconce__handshake_begin(struct sconce_sock *s)
 
 	side->handshaking = true;
 	side->handshake_want = 0;
+	if (s->loop->gather_for == s)
+		s->loop->gather_for = NULL;
 	s->_flags = (s->_flags & ~(uint32_t)SCONCE_PAUSE_CONNECTING) | SCONCE_PAUSE_TRANSPORT | FL_STUCK;
 	sconce__interest(s);
 	sconce__handshake(s);

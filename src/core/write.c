@@ -177,7 +177,7 @@ gather(struct sconce_sock *s, const struct iovec *iov, int count, size_t total)
 	struct sconce_loop *l = s->loop;
 
 	if (s != l->current || has_items(s) || (s->_flags & FL_NO_FAST_WRITE) || !sconce__gather_ready(l) ||
-	    (s->_side != NULL && s->_side->cap_set))
+	    (s->_side != NULL && s->_side->cap_set) || l->cap < GATHER_SIZE)
 		return false;
 	if (l->gather_len + total > GATHER_SIZE)
 		sconce__flush(s, false);
