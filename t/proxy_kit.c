@@ -387,6 +387,16 @@ kit_start_limited(struct kit *k, int node_count, const char *settings, int fds)
 }
 
 void
+kit_limit(const struct kit *k, int fds)
+{
+	struct rlimit limit;
+
+	ck_assert_int_eq(prlimit(k->pid, RLIMIT_NOFILE, NULL, &limit), 0);
+	limit.rlim_cur = fds > 0 ? (rlim_t)fds : limit.rlim_max;
+	ck_assert_int_eq(prlimit(k->pid, RLIMIT_NOFILE, &limit, NULL), 0);
+}
+
+void
 kit_stop(struct kit *k)
 {
 	char said[8192];

@@ -26,6 +26,8 @@ struct kit {
 void kit_start(struct kit *k, int node_count, const char *settings);
 /* The same with at most `fds` file descriptors. */
 void kit_start_limited(struct kit *k, int node_count, const char *settings, int fds);
+/* Lets it have so many from now on, below those that it has open; 0: as many as at first. */
+void kit_limit(const struct kit *k, int fds);
 /* Stops it and checks that it ended well: status 0 after SIGTERM, no sanitizer's complaint. */
 void kit_stop(struct kit *k);
 /* What it has logged since the last call; waits for a line that has `wanted` in it. */

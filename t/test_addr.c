@@ -218,6 +218,36 @@ START_TEST(test_peer_unconnected_is_enotconn)
 }
 END_TEST
 
+static void
+flush_at_end(struct conn *c)
+{
+	char buf[16];
+
+	if (sconce_read(&c->sock, buf, sizeof(buf)) == 0)
+		sconce_close_flush(&c->sock, 60);
+}
+
+/* The usual end, the peer's first and ours after it, leaves event_close knowing who it was. */
+START_TEST(test_peer_in_event_close_after_both_ends_is_known)
+{
+	static struct conn c;
+	struct sconce_addr own = { .len = sizeof(own.in) };
+	char text[SCONCE_ADDR_TEXT];
+	int listener = plain_listen(1, text, sizeof(text)), fd;
+	struct sconce_addr to;
+
+	ck_assert_int_eq(sconce_addr_parse(text, &to, NULL), 0);
+	fd = plain_connect(&to);
+	ck_assert_int_eq(getsockname(fd, &own.any, &own.len), 0);
+	conn_init(&c, &conn_ops, accept4(listener, NULL, NULL, SOCK_CLOEXEC));
+	c.on_read = flush_at_end;
+	close(fd);
+	NET_UNTIL(strchr(c.log, 'X') != NULL);
+	ck_assert_str_eq(c.peer, sconce_addr_text(&own, text, sizeof(text)));
+	close(listener);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -232,5 +262,6 @@ t_suite(void)
 	tcase_add_test(ends, test_peer_and_local_connection_give_both_ends);
 	tcase_add_test(ends, test_peer_no_fd_is_ebadf);
 	tcase_add_test(ends, test_peer_unconnected_is_enotconn);
+	tcase_add_test(ends, test_peer_in_event_close_after_both_ends_is_known);
 	return suite;
 }

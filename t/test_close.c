@@ -659,6 +659,18 @@ START_TEST(test_shutdown_read)
 }
 END_TEST
 
+/* The end has been read before: what was pushed back goes all the same. */
+START_TEST(test_shutdown_read_after_the_end_drops_what_was_pushed_back)
+{
+	sconce_close(&p.b.sock, 0);
+	PAIR_UNTIL(&p, p.a.ended);
+	ck_assert_int_eq(sconce_unread(&p.a.sock, "abc", 3), 0);
+	ck_assert_int_eq(sconce_shutdown(&p.a.sock, SHUT_RD), 0);
+	ck_assert_uint_eq(sconce_unread_bytes(&p.a.sock), 0);
+	ck_assert_int_eq(sconce_read(&p.a.sock, big, 10), 0);
+}
+END_TEST
+
 /* ---- detach ---- */
 
 /* DS-52, DS-93, DS-45: the fd is the caller's, open, unwatched; what was gathered is sent, what was pushed back handed over. */
@@ -777,6 +789,31 @@ START_TEST(test_hold_fd_keeps_fd)
 	ck_assert_uint_eq(p.a.destroys, 0);
 	sconce_release_fd(&p.a.sock);
 	pair_turn(&p, 1);
+	ck_assert_uint_eq(p.a.destroys, 1);
+}
+END_TEST
+
+static void
+done_releases_fd(struct sconce_sock *s, void *arg, int status)
+{
+	count_done(s, arg, status);
+	sconce_release_fd(s);
+}
+
+/* A held fd does not hold completions back: one of them may be what it is held for. */
+START_TEST(test_hold_fd_completions_do_not_wait)
+{
+	static struct counted c;
+
+	sconce_watch_read(&p.b.sock, false);
+	sconce_hold_fd(&p.a.sock);
+	sconce_write_ref(&p.a.sock, big, sizeof(big), done_releases_fd, &c);
+	pair_turn(&p, 2);
+	sconce_close(&p.a.sock, 0);
+	pair_turn(&p, 3);
+	ck_assert_int_eq(c.calls, 1);
+	ck_assert_int_eq(c.status, -ECANCELED);
+	ck_assert_uint_eq(p.a.closes, 1);
 	ck_assert_uint_eq(p.a.destroys, 1);
 }
 END_TEST
@@ -935,6 +972,7 @@ t_suite(void)
 	tcase_add_test(c, test_shutdown_write_goes_behind_the_queue);
 	tcase_add_test(c, test_shutdown_both_sides_is_hup_once);
 	tcase_add_test(c, test_shutdown_read);
+	tcase_add_test(c, test_shutdown_read_after_the_end_drops_what_was_pushed_back);
 
 	c = t_case(s, "detach");
 	tcase_add_checked_fixture(c, setup, teardown);
@@ -946,6 +984,7 @@ t_suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_hold_keeps_memory);
 	tcase_add_test(c, test_hold_fd_keeps_fd);
+	tcase_add_test(c, test_hold_fd_completions_do_not_wait);
 	tcase_add_test(c, test_hold_released_in_event_close);
 
 	c = tcase_create("misuse");			/* they leave fds */

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "command.h"
 
@@ -43,6 +44,12 @@ load(const char *text)
 #define assert_says(text, message) do { \
 		ck_assert_int_eq(load(text), -EINVAL); \
 		ck_assert_str_eq(said, message); \
+	} while (0)
+
+#define assert_check(result, message) do { \
+		ck_assert_int_eq(config_check(&p, "t.conf", &report), (result)); \
+		fflush(report.out); \
+		ck_assert_str_eq(said, (message)); \
 	} while (0)
 
 #define SERVICE "CREATE SERVICE web\nSET role = reverse_proxy\n"
@@ -190,7 +197,7 @@ static const struct {
 	const char	*message;
 } wrong[] = {
 	{ "CREAT POOL a\n",
-	    "t.conf:1:1: unknown command: creat; did you mean 'create'?\n    CREAT POOL a\n    ^~~~~\n" },
+	    "t.conf:1:1: unknown command: CREAT; did you mean 'create'?\n    CREAT POOL a\n    ^~~~~\n" },
 	{ "CREATE POOL\n",
 	    "t.conf:1:1: usage: CREATE {SERVICE|POOL} <name>\n    CREATE POOL\n    ^~~~~~~~~~~\n" },
 	{ "CREATE POOL a-b\n",
@@ -204,7 +211,7 @@ static const struct {
 	    "t.conf:3:7: service/pool 'wbe' does not exist; did you mean 'web'?\n"
 	    "    \tSET  wbe.listen = 80\n    \t     ^~~\n" },
 	{ SERVICE "SET persist_client = maybe\n",
-	    "t.conf:3:22: Expecting boolean value for parameter 'persist_client'\n"
+	    "t.conf:3:22: Expecting boolean value for parameter 'persist_client': on or off (1, 0, yes, no, true, false)\n"
 	    "    SET persist_client = maybe\n                         ^~~~~\n" },
 	{ SERVICE "SET idle_timeout = 3s # seconds\n",
 	    "t.conf:3:20: Expecting integer value for parameter 'idle_timeout' (seconds, up to 1000000)\n"
@@ -222,9 +229,9 @@ static const struct {
 	    "t.conf:3:5: Parameter 'enable_reproxy' is not supported yet\n"
 	    "    SET enable_reproxy = 1\n        ^~~~~~~~~~~~~~\n" },
 	{ "LOAD vhosts\n",
-	    "t.conf:1:1: command 'load' is not supported yet\n    LOAD vhosts\n    ^~~~\n" },
+	    "t.conf:1:1: command 'LOAD' is not supported yet\n    LOAD vhosts\n    ^~~~\n" },
 	{ "CREATE SERVICE web\nSET pool = x\n",
-	    "t.conf:2:5: The 'pool' option can only be set on a 'reverse_proxy' service\n"
+	    "t.conf:2:5: The 'pool' option can only be set on a 'reverse_proxy' service: SET role comes first\n"
 	    "    SET pool = x\n        ^~~~\n" },
 	{ "CREATE SERVICE web\nSET role = web_server\n",
 	    "t.conf:2:12: Role 'web_server' is not supported yet; only 'reverse_proxy' is\n"
@@ -256,10 +263,39 @@ static const struct {
 	{ "CREATE POOL ${os:x}\n",
 	    "t.conf:1:13: Unknown config variable: os:x\n    CREATE POOL ${os:x}\n                ^~~~~~~\n" },
 	{ "DEFAULT persist_client = perhaps\n",
-	    "t.conf:1:26: Expecting boolean value for parameter 'persist_client'\n"
+	    "t.conf:1:26: Expecting boolean value for parameter 'persist_client': on or off (1, 0, yes, no, true, false)\n"
 	    "    DEFAULT persist_client = perhaps\n                             ^~~~~~~\n" },
 	{ "bad\x1b[1m\n",
-	    "t.conf:1:1: unknown command: bad\\x1b[1m\n    bad?[1m\n    ^~~~~~~\n" },
+	    "t.conf:1:1: unknown command: bad\\x1b[1m\n    bad\\x1b[1m\n    ^~~~~~~~~~\n" },
+	{ "\xff x\tFOO = 1\n",
+	    "t.conf:1:1: unknown command: \\xff\n    \\xff x\tFOO = 1\n    ^~~~\n" },
+	{ SERVICE "SET nodefile = x\n",
+	    "t.conf:3:5: 'nodefile' is a parameter of pools\n    SET nodefile = x\n        ^~~~~~~~\n" },
+	{ "CREATE POOL a\nSET role = x\n",
+	    "t.conf:2:5: 'role' is a parameter of services\n    SET role = x\n        ^~~~\n" },
+	{ "DEFAULT nodefile = x\n",
+	    "t.conf:1:9: 'nodefile' is a parameter of pools\n    DEFAULT nodefile = x\n            ^~~~~~~~\n" },
+	{ "CREATE POOL web\nENABLE web\n",
+	    "t.conf:2:8: 'web' is a pool, not a service\n    ENABLE web\n           ^~~\n" },
+	{ SERVICE "POOL web ADD 1.2.3.4\n",
+	    "t.conf:3:6: 'web' is a service, not a pool\n    POOL web ADD 1.2.3.4\n         ^~~\n" },
+	{ SERVICE "SET pool = web\n",
+	    "t.conf:3:12: 'web' is a service, not a pool\n    SET pool = web\n               ^~~\n" },
+	{ SERVICE "SET connect_ahead = 1001\n",
+	    "t.conf:3:21: Expecting integer value for parameter 'connect_ahead' (up to 1000)\n"
+	    "    SET connect_ahead = 1001\n                        ^~~~\n" },
+	{ SERVICE "SET listen = 1.2.3.4\n",
+	    "t.conf:3:14: no port\n    SET listen = 1.2.3.4\n                 ^~~~~~~\n" },
+	{ "CREATE POOL a\nPOOL a ADD 1.2.3.4:0\n",
+	    "t.conf:2:12: port 0 cannot be connected to\n    POOL a ADD 1.2.3.4:0\n               ^~~~~~~~~\n" },
+	/* ENABLE does not repeat what SET was told; what is missing besides is. */
+	{ "CREATE POOL a\nCREATE SERVICE web\nSET role = web_server\nSET listen = 80\nSET pool = a\nENABLE web\n",
+	    "t.conf:3:12: Role 'web_server' is not supported yet; only 'reverse_proxy' is\n"
+	    "    SET role = web_server\n               ^~~~~~~~~~\n" },
+	{ "CREATE POOL a\n" SERVICE "SET listen = 99999\nSET pool = a\nENABLE web\n",
+	    "t.conf:4:14: port '99999' is above 65535\n    SET listen = 99999\n                 ^~~~~\n" },
+	{ SERVICE "SET listen = 80\nSET pool = a\nENABLE web\n",
+	    "t.conf:4:12: Pool 'a' not found\n    SET pool = a\n               ^\n" },
 };
 
 /* Each error has its place, the line, a caret, and the nearest right word if there is one. */
@@ -279,6 +315,87 @@ START_TEST(test_all_errors_told)
 	ck_assert_ptr_nonnull(strstr(said, "t.conf:3:12:"));
 	ck_assert_ptr_nonnull(strstr(said, "t.conf:5:5:"));
 	ck_assert_uint_eq(pool_find(&p, "a")->node_count, 1);
+}
+END_TEST
+
+/* D.3 with a difference: what was set before the role is not lost to the defaults. */
+START_TEST(test_set_before_role_kept)
+{
+	const struct service_conf *conf;
+
+	assert_loads("DEFAULT idle_timeout = 9\nDEFAULT persist_client_idle_timeout = 8\nCREATE SERVICE web\n"
+	    "SET persist_client = on\nSET idle_timeout = 7\nSET role = reverse_proxy\nSET connect_ahead = 2\n"
+	    "SET role = reverse_proxy\n");
+	conf = &service_find(&p, "web")->conf;
+	ck_assert(conf->persist_client);
+	ck_assert_int_eq(conf->idle_timeout, 7);
+	ck_assert_int_eq(conf->persist_client_idle_timeout, 8);
+	ck_assert_int_eq(conf->connect_ahead, 2);
+}
+END_TEST
+
+/* Where SET role failed the other values are still looked at, and only they are complained of. */
+START_TEST(test_failed_role_checks_the_rest)
+{
+	ck_assert_int_eq(load("CREATE SERVICE web\nSET role = x\nSET buffer_size = 1m\nSET connect_ahead = no\nSET pool = q\n"
+	    "SET listen = 80\nENABLE web\n"), -EINVAL);
+	ck_assert_uint_eq(report.errors, 3);
+	ck_assert_ptr_nonnull(strstr(said, "t.conf:4:21:"));
+	ck_assert_ptr_nonnull(strstr(said, "t.conf:5:12:"));
+}
+END_TEST
+
+/* After 20 errors it is enough; exactly 20 are told without more. */
+START_TEST(test_many_errors_cut_short)
+{
+	char text[25 * 4 + 1] = "";
+
+	for (int i = 0; i < 20; i++)
+		strcat(text, "FOO\n");
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_uint_eq(report.errors, 20);
+	ck_assert_ptr_null(strstr(said, "more errors"));
+	for (int i = 0; i < 5; i++)
+		strcat(text, "FOO\n");
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_uint_eq(report.errors, 40);
+	ck_assert_ptr_nonnull(strstr(said, "    FOO\n    ^~~\n... and more errors\n"));
+	ck_assert_ptr_null(strstr(said, "t.conf:21:"));
+}
+END_TEST
+
+/* A NUL byte is not taken for the end of a line. */
+START_TEST(test_binary_file_shown_escaped)
+{
+	char path[] = "/tmp/sconced-test.XXXXXX";
+	int fd = mkstemp(path);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(write(fd, "\177EL\0F\n", 6), 6);
+	close(fd);
+	ck_assert_int_eq(config_load_file(&p, path, &report), -EINVAL);
+	fflush(report.out);
+	unlink(path);
+	ck_assert_ptr_nonnull(strstr(said, ":1:4: a NUL byte: this is not a text file\n    \\x7fEL\\x00F\n          ^~~~\n"));
+}
+END_TEST
+
+/* Of a long line the part around the place is shown. */
+START_TEST(test_long_line_shown_in_part)
+{
+	char text[1000];
+
+	memset(text, ' ', sizeof(text));
+	memcpy(text, "USE", 3);
+	text[400] = 'z';
+	text[998] = '#';
+	text[999] = '\0';
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(said, "t.conf:1:401: Non-existent pool or service 'z'\n    ...   "));
+	ck_assert_ptr_nonnull(strstr(said, " z "));
+	ck_assert_ptr_nonnull(strstr(said, "   ...\n"));
+	ck_assert_ptr_nonnull(strstr(said, "   ^\n"));
+	ck_assert_uint_lt(said_len, 400);
 }
 END_TEST
 
@@ -303,12 +420,48 @@ START_TEST(test_odd_lines_survived)
 END_TEST
 
 /* Nothing enabled: nothing to serve (D.1). */
-START_TEST(test_open_nothing_enabled_fails)
+START_TEST(test_check_nothing_enabled_fails)
 {
 	assert_loads("CREATE POOL a\n");
-	ck_assert_int_eq(config_open(&p, &report), -EINVAL);
-	fflush(report.out);
-	ck_assert_ptr_nonnull(strstr(said, "no service is enabled"));
+	assert_check(-EINVAL, "sconced: t.conf: no service is enabled, so there is nothing to listen on\n");
+}
+END_TEST
+
+#define TWO(listen_a, listen_b) \
+	"CREATE POOL p\nPOOL p ADD 1.2.3.4\n" \
+	"CREATE SERVICE a\nSET role = reverse_proxy\nSET listen = " listen_a "\nSET pool = p\nENABLE a\n" \
+	"CREATE SERVICE b\nSET role = reverse_proxy\nSET listen = " listen_b "\nSET pool = p\nENABLE b\n"
+
+static const struct {
+	const char	*text;
+	const char	*message;	/* NULL: none */
+} pairs[] = {
+	{ TWO("1.1.1.1:80", "1.1.1.1:80"), "sconced: t.conf: service b cannot listen on 1.1.1.1:80: service a does, on 1.1.1.1:80\n" },
+	{ TWO("0.0.0.0:80", "1.1.1.1:80"), "sconced: t.conf: service b cannot listen on 1.1.1.1:80: service a does, on 0.0.0.0:80\n" },
+	{ TWO("[::1]:80", "80"), "sconced: t.conf: service b cannot listen on 80: service a does, on [::1]:80\n" },
+	{ TWO("/tmp/x", "/tmp/x?mode=600"), "sconced: t.conf: service b cannot listen on /tmp/x?mode=600: service a does, on /tmp/x\n" },
+	{ TWO("1.1.1.1:80", "1.1.1.2:80"), NULL },
+	{ TWO("1.1.1.1:80", "1.1.1.1:81"), NULL },
+	{ TWO("1.1.1.1:0", "1.1.1.1:0"), NULL },
+	{ TWO("0.0.0.0:80", "[::]:80"), NULL },
+	{ TWO("/tmp/x", "80"), NULL },
+	{ TWO("1.1.1.1:80?reuseport=1", "1.1.1.1:80?reuseport=1"), NULL },
+	{ TWO("1.1.1.1:80", "1.1.1.1:80") "DISABLE a\n", NULL },
+};
+
+/* Two services do not fit on one address. */
+START_TEST(test_check_one_address_twice_fails)
+{
+	assert_loads(pairs[_i].text);
+	assert_check(pairs[_i].message != NULL ? -EINVAL : 0, pairs[_i].message != NULL ? pairs[_i].message : "");
+}
+END_TEST
+
+/* A pool without nodes may get them later: a warning, and only where somebody uses it. */
+START_TEST(test_check_empty_pool_warns)
+{
+	assert_loads("CREATE POOL unused\nCREATE POOL x\n" SERVICE "SET listen = 127.0.0.1:0\nSET pool = x\nENABLE web\n");
+	assert_check(0, "sconced: t.conf: warning: pool x has no nodes: clients of service web will get 503\n");
 }
 END_TEST
 
@@ -340,8 +493,15 @@ t_suite(void)
 	tcase_add_test(tc, test_values_spelled_in_many_ways);
 	tcase_add_loop_test(tc, test_error_shown_with_place, 0, (int)(sizeof(wrong) / sizeof(wrong[0])));
 	tcase_add_test(tc, test_all_errors_told);
+	tcase_add_test(tc, test_set_before_role_kept);
+	tcase_add_test(tc, test_failed_role_checks_the_rest);
+	tcase_add_test(tc, test_many_errors_cut_short);
+	tcase_add_test(tc, test_binary_file_shown_escaped);
+	tcase_add_test(tc, test_long_line_shown_in_part);
 	tcase_add_test(tc, test_odd_lines_survived);
-	tcase_add_test(tc, test_open_nothing_enabled_fails);
+	tcase_add_test(tc, test_check_nothing_enabled_fails);
+	tcase_add_loop_test(tc, test_check_one_address_twice_fails, 0, (int)(sizeof(pairs) / sizeof(pairs[0])));
+	tcase_add_test(tc, test_check_empty_pool_warns);
 	tcase_add_test(tc, test_disable_takes_back);
 	return suite;
 }

@@ -69,6 +69,41 @@ START_TEST(test_each_meets_what_count_counts)
 }
 END_TEST
 
+static int watch_calls;
+
+static void
+watched(struct sconce_watch *w, unsigned events, void *arg)
+{
+	char byte;
+
+	(void)w;
+	(void)events;
+	ck_assert_int_eq(read(*(int *)arg, &byte, 1), 1);
+	watch_calls++;
+}
+
+/* Foreign watches are no sockets: not counted, not met; a loop goes with one running. */
+START_TEST(test_each_does_not_meet_watches)
+{
+	static struct sconce_watch w;
+	int fds[2];
+
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	conn_init(&a, &conn_ops, -1);
+	ck_assert_int_eq(sconce_watch_start(&w, loop, fds[0], SCONCE_READ, watched, &fds[0]), 0);
+	ck_assert_uint_eq(sconce_count(loop), 1);
+	seen = watch_calls = 0;
+	ck_assert_uint_eq(sconce_each(loop, see, NULL), 1);
+	ck_assert_ptr_eq(seen_socks[0], &a.sock);
+	ck_assert_int_eq(write(fds[1], "x", 1), 1);
+	NET_UNTIL(watch_calls == 1);
+	net_teardown();
+	ck_assert_int_eq(strcmp(a.log, "XZ"), 0);
+	close(fds[0]);
+	close(fds[1]);
+}
+END_TEST
+
 static struct conn *made[300];
 static int made_count;
 
@@ -695,6 +730,7 @@ t_suite(void)
 	    *accounting = net_case(suite, "accounting");
 
 	tcase_add_test(listing, test_each_meets_what_count_counts);
+	tcase_add_test(listing, test_each_does_not_meet_watches);
 	tcase_add_test(listing, test_each_closing_and_making_is_safe);
 	tcase_add_test(listing, test_describe_default_tells_state);
 	tcase_add_test(listing, test_dump_one_line_each_and_summary);

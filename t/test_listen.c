@@ -285,6 +285,53 @@ START_TEST(test_listen_accept_refuses_fd_is_closed)
 }
 END_TEST
 
+static int accepted_fd, accepted_fd_closes;
+
+static int
+counting_close(int fd, void *ctx)
+{
+	accepted_fd_closes += fd == accepted_fd;
+	return sconce_backend_libev()->close(fd, ctx);
+}
+
+static int
+accept_two_and_refuse(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
+{
+	static struct conn one, two;
+	int r;
+
+	(void)l;
+	(void)peer;
+	accepted_fd = fd;
+	conn_init(&one, &conn_ops, fd);
+	conn_init(&two, &conn_ops, -1);
+	r = sconce_connect(&two.sock, "no endpoint");
+	ck_assert_int_lt(r, 0);
+	sconce_close(&one.sock, SCONCE_REASON_LOCAL);
+	sconce_close(&two.sock, SCONCE_REASON_LOCAL);
+	return r;
+}
+
+/* An fd that accept() made a socket of, and of another one, before it refused, is closed with its socket and not again. */
+START_TEST(test_listen_accept_makes_two_and_refuses_fd_is_closed_once)
+{
+	static const struct sconce_listener_ops ops = { .name = "two", .accept = accept_two_and_refuse };
+	static struct sconce_listener l;
+	int fd;
+
+	backend.close = counting_close;
+	accepted_fd = -1;
+	accepted_fd_closes = 0;
+	ck_assert_int_eq(sconce_listen(&l, loop, &ops, "127.0.0.1:0", NULL), 0);
+	fd = plain_connect(&l.addr);
+	NET_UNTIL(accepted_fd >= 0);
+	ck_assert(plain_ended(fd));
+	net_settle();
+	ck_assert_int_eq(accepted_fd_closes, 1);
+	close(fd);
+}
+END_TEST
+
 /* A close or a pause in accept() ends the batch. */
 START_TEST(test_listen_closed_or_paused_in_accept_stops_batch)
 {
@@ -1119,6 +1166,7 @@ t_suite(void)
 	tcase_add_test(accepting, test_listen_port_alone_v4_peer_is_v4);
 	tcase_add_test(accepting, test_listen_many_are_accepted_in_batches);
 	tcase_add_test(accepting, test_listen_accept_refuses_fd_is_closed);
+	tcase_add_test(accepting, test_listen_accept_makes_two_and_refuses_fd_is_closed_once);
 	tcase_add_test(accepting, test_listen_closed_or_paused_in_accept_stops_batch);
 	tcase_add_test(accepting, test_listener_pause_keeps_callers_waiting);
 	tcase_add_test(accepting, test_listener_limit_holds_and_lets_on);

@@ -716,6 +716,57 @@ START_TEST(test_loop_free_in_child_parent_unaffected)
 }
 END_TEST
 
+/* Puts bytes into a transfer between two new sockets and gives how many of its `byte` came out; with `stuck` nobody takes
+ * them, and what is left in the pipe is counted. */
+static size_t
+splice_bytes(char byte, bool stuck)
+{
+	static char buf[1024 * 1024], got[1024 * 1024];
+	struct end *from, *to;
+	int one[2], two[2];
+	size_t sent = 0, same = 0;
+	ssize_t n = 0;
+
+	wire_make(WIRE_UNIX, one);
+	wire_make(WIRE_UNIX, two);
+	from = end_open(&p, "from", NULL, one[0]);
+	to = end_open(&p, "to", NULL, two[0]);
+	memset(buf, byte, sizeof(buf));
+	sconce_transfer(&from->sock, &to->sock, sizeof(buf), NULL, NULL);
+	for (int i = 0; i < 200 && same < sizeof(buf) && n >= 0; i++) {
+		n = send(one[1], buf, sizeof(buf) - sent, MSG_DONTWAIT);
+		sent += n > 0 ? (size_t)n : 0;
+		sconce_loop_step(p.loop, 0);
+		if (stuck)
+			continue;
+		n = recv(two[1], got, sizeof(got), MSG_DONTWAIT);
+		for (ssize_t at = 0; at < n; at++)
+			same += got[at] == byte;
+		n = 0;
+	}
+	close(one[1]);
+	close(two[1]);
+	return stuck ? sconce_queued(&to->sock) : same;
+}
+
+/* Bytes that a child has in a splice pipe do not come out of the parent's, although both had the same idle one. */
+START_TEST(test_loop_fork_splice_pipes_are_not_shared)
+{
+	struct sconce_loop_options opts = { .backend = fault_backend() };
+	pid_t pid;
+
+	pair_open_loop(&p, &opts);
+	ck_assert_uint_eq(splice_bytes('p', false), 1024 * 1024);
+	ck_assert_uint_gt(fault.splice, 0);
+	pid = fork();
+	if (pid == 0)
+		_exit(sconce_loop_fork(p.loop) != 0 || splice_bytes('c', true) == 0);
+	ck_assert_int_eq(wait_child(pid), 0);
+	ck_assert_uint_eq(splice_bytes('p', false), 1024 * 1024);
+	close_loop();
+}
+END_TEST
+
 /* ---- SIGPIPE ---- */
 
 static int
@@ -776,5 +827,6 @@ t_suite(void)
 	tcase_add_test(wait, test_defer_bound_to_closed_is_cancelled);
 	tcase_add_test(forks, test_loop_fork_child_goes_on_parent_unaffected);
 	tcase_add_test(forks, test_loop_free_in_child_parent_unaffected);
+	tcase_add_test(forks, test_loop_fork_splice_pipes_are_not_shared);
 	return s;
 }

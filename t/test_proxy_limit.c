@@ -58,6 +58,7 @@ START_TEST(test_slow_head_is_408)
 		kit_send(trickle, "x");
 	kit_assert_begins(kit_head(trickle), "HTTP/1.1 408 Request Timeout\r\n");
 	kit_assert_begins(kit_head(client), "HTTP/1.1 408 Request Timeout\r\n");
+	ck_assert_ptr_nonnull(strstr(kit_rest(client, NULL), "did not come in time"));
 	ck_assert_int_lt(bytes, 60);
 	close(client);
 	close(trickle);
@@ -384,18 +385,20 @@ setup_few_fds(void)
 	kit_start_limited(&k, 1, "", 40);
 }
 
-/* HZ-9: out of descriptors: said once, no time lost, and on it goes when some come back. */
-START_TEST(test_out_of_descriptors_recovers)
+/* HZ-9: clients take no more than their share of the descriptors: said once, no time lost, those who are in are served, and
+ * on it goes when some leave. */
+START_TEST(test_clients_leave_descriptors_for_backends)
 {
 	int clients[60], backend = -1;
 	long before;
 
 	for (int i = 0; i < 60; i++)
 		clients[i] = kit_client(&k);
-	kit_log(&k, "accept");
+	kit_log(&k, "service web: 11 clients, and no descriptors for more (limit 40): raise ulimit -n");
 	before = kit_cpu(&k);
 	ck_assert_msg(!kit_readable(k.log, 1000), "logged again: %s", kit_log(&k, ""));
 	ck_assert_int_le(kit_cpu(&k) - before, 5);
+	exchange_one(clients[0], &backend);
 	for (int i = 0; i < 59; i++)
 		close(clients[i]);
 	exchange_one(clients[59], &backend);
@@ -404,7 +407,70 @@ START_TEST(test_out_of_descriptors_recovers)
 }
 END_TEST
 
-/* ---- the end ---- */
+/* HZ-9: none left to accept with: said once, and on it goes when there are some. */
+START_TEST(test_accept_without_descriptors_goes_on)
+{
+	int client, backend = -1;
+
+	kit_limit(&k, 3);
+	client = kit_client(&k);
+	kit_log(&k, "no descriptors left (limit 3): raise ulimit -n");
+	ck_assert(!kit_readable(k.log, 500));
+	kit_limit(&k, 0);
+	exchange_one(client, &backend);
+	close(client);
+	close(backend);
+}
+END_TEST
+
+static void
+setup_queue(void)
+{
+	kit_start(&k, 1, "SET queue_timeout = 2\n");
+}
+
+/* None left to connect with: the node is not to blame, and the client waits, for as long as queue_timeout allows. */
+START_TEST(test_connect_without_descriptors_waits)
+{
+	int client = kit_client(&k), backend = -1;
+
+	exchange_one(client, &backend);
+	kit_limit(&k, 3);
+	close(backend);
+	backend = -1;
+	kit_send(client, GET);
+	kit_assert_no(kit_log(&k, "no descriptors left (limit 3): raise ulimit -n"), "is down");
+	ck_assert(!kit_readable(client, 700));
+	if (_i == 0) {
+		kit_limit(&k, 0);
+		backend = kit_accept(&k, 0);
+		kit_head(backend);
+		kit_send(backend, OK_2);
+		kit_assert_begins(kit_head(client), "HTTP/1.1 200 OK\r\n");
+		close(backend);
+	} else {
+		kit_assert_begins(kit_head(client), "HTTP/1.1 503 ");
+		kit_limit(&k, 0);		/* a sanitizer's last look needs some */
+	}
+	ck_assert_msg(!kit_readable(k.log, 0), "logged more: %s", kit_log(&k, ""));
+	close(client);
+}
+END_TEST
+
+/* ---- signals ---- */
+
+/* SIGHUP, which others reload at, is answered with a line, and nothing ends. */
+START_TEST(test_hangup_is_survived)
+{
+	int client = kit_client(&k), backend = -1;
+
+	kill(k.pid, SIGHUP);
+	kit_log(&k, "sconced: SIGHUP: reloading is not supported yet; restart to read the configuration\n");
+	exchange_one(client, &backend);
+	close(client);
+	close(backend);
+}
+END_TEST
 
 /* PB-153: SIGTERM lets what is busy end, closes what is idle, and takes nothing new. */
 START_TEST(test_stop_is_graceful)
@@ -416,6 +482,7 @@ START_TEST(test_stop_is_graceful)
 	kit_head(backend);
 	kill(k.pid, SIGTERM);
 	kit_end(idle);
+	kit_log(&k, "stopping: 1 connection busy, up to 30 s; again ends now");
 	ck_assert_int_eq(waitpid(k.pid, &status, WNOHANG), 0);
 	kit_send(backend, OK_2);
 	kit_assert_line(kit_head(busy), "Connection: close");
@@ -470,7 +537,12 @@ t_suite(void)
 	tcase_add_test(tc, test_waiting_costs_no_time);
 	tc = t_case(suite, "descriptors");
 	tcase_add_checked_fixture(tc, setup_few_fds, teardown);
-	tcase_add_test(tc, test_out_of_descriptors_recovers);
+	tcase_add_test(tc, test_clients_leave_descriptors_for_backends);
+	tc = t_case(suite, "few descriptors");
+	tcase_add_checked_fixture(tc, setup_queue, teardown);
+	tcase_add_test(tc, test_accept_without_descriptors_goes_on);
+	tcase_add_loop_test(tc, test_connect_without_descriptors_waits, 0, 2);
+	tcase_add_test(tc, test_hangup_is_survived);
 	tc = t_case(suite, "stop");
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_stop_is_graceful);

@@ -321,6 +321,18 @@ START_TEST(test_bad_response_logged_on_one_line)
 }
 END_TEST
 
+/* A request that goes no further says so in words. */
+START_TEST(test_last_hop_is_501_with_a_sentence)
+{
+	int client = kit_client(&k);
+
+	kit_send(client, "OPTIONS / HTTP/1.1\r\nHost: h\r\nMax-Forwards: 0\r\n\r\n");
+	kit_assert_begins(kit_head(client), "HTTP/1.1 501 Not Implemented\r\n");
+	ck_assert_str_eq(kit_rest(client, NULL), "<h1>501 - Not Implemented</h1>\nWhat the request asks for is not done here.\n");
+	close(client);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -338,5 +350,6 @@ t_suite(void)
 	tcase_add_loop_test(tc, test_bytes_behind_response_reach_nobody, 0, (int)(sizeof(splits) / sizeof(splits[0])));
 	tcase_add_test(tc, test_unsolicited_bytes_close_idle_backend);
 	tcase_add_test(tc, test_bad_response_logged_on_one_line);
+	tcase_add_test(tc, test_last_hop_is_501_with_a_sentence);
 	return suite;
 }

@@ -2,11 +2,14 @@
 #include "harness.h"
 #include "pair.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 /* in -> src ~ dst -> out: what is written to `in` is to come out of `out`. */
@@ -366,6 +369,149 @@ START_TEST(test_transfer_two_sources_in_order)
 }
 END_TEST
 
+/* Binds a socket to a port of 127.0.0.1 and gives its endpoint's text. */
+static int
+bind_any(char *text, size_t size)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, len), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	snprintf(text, size, "127.0.0.1:%d", ntohs(sin.sin_port));
+	return fd;
+}
+
+enum { CONNECTS, REFUSED, REFUSED_RELAY, OUTCOMES };
+
+/* A source that is still connecting is waited for.  That it cannot is told to it as ever, and is no end of input. */
+START_TEST(test_transfer_source_connecting)
+{
+	struct counted c = { 0 };
+	struct end *to, *up;
+	char text[32], got[8];
+	int fd = bind_any(text, sizeof(text)), fds[2], peer;
+
+	wire_make(WIRE_UNIX, fds);
+	to = end_open(&p, "to", NULL, fds[0]);	/* new: the loop looks at it before it looks at `up` */
+	up = end_open(&p, "up", NULL, -1);
+	if (_i == CONNECTS)
+		ck_assert_int_eq(listen(fd, 1), 0);
+	ck_assert_int_eq(sconce_connect(&up->sock, text), 0);
+	if (_i == REFUSED_RELAY)
+		ck_assert_int_eq(sconce_relay(&to->sock, &up->sock, count_done, &c), 0);
+	else
+		ck_assert_int_ge(sconce_transfer(&up->sock, &to->sock, SCONCE_TO_END, count_done, &c), 0);
+	PAIR_UNTIL(&p, up->connects == 1);
+	ck_assert_int_eq(up->errnum, _i == CONNECTS ? 0 : ECONNREFUSED);
+	if (_i == CONNECTS) {
+		peer = accept(fd, NULL, NULL);
+		ck_assert_int_eq(write(peer, "hello", 5), 5);
+		close(peer);
+	} else if (_i == REFUSED) {
+		pair_quiet(&p);
+		ck_assert_int_eq(c.calls, 0);	/* it may be connected again */
+		sconce_close(&up->sock, 0);
+	}
+	PAIR_UNTIL(&p, c.calls == 1);
+	pair_quiet(&p);
+	ck_assert_int_eq(c.calls, 1);
+	ck_assert_int_eq(c.status, _i == CONNECTS ? 0 : _i == REFUSED ? -ECANCELED : -ECONNREFUSED);
+	ck_assert_int_eq(recv(fds[1], got, sizeof(got), MSG_DONTWAIT), _i == CONNECTS ? 5 : -1);
+	ck_assert_uint_eq(up->connects, 1);
+	ck_assert_uint_eq(up->errs, 0);
+	close(fds[1]);
+	close(fd);
+}
+END_TEST
+
+static void
+wish_again(struct end *e)
+{
+	sconce_watch_write(&e->sock, true);
+}
+
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* A wish to write behind a transfer that waits for its source lets the loop sleep, and is fulfilled afterwards. */
+START_TEST(test_transfer_waiting_with_watch_write_does_not_spin)
+{
+	double start;
+
+	sconce_transfer(&src->sock, &dst->sock, 5, NULL, NULL);
+	dst->on.write = wish_again;
+	sconce_watch_write(&dst->sock, true);
+	pair_turn(&p, 5);
+	start = seconds();
+	for (int i = 0; i < 5; i++)
+		ck_assert_int_eq(sconce_loop_step(p.loop, 0.01), 0);
+	ck_assert(seconds() - start > 0.04);
+	ck_assert_uint_eq(dst->writes, 0);
+	sconce_write(&in->sock, "12345", 5);
+	PAIR_UNTIL(&p, dst->writes > 0);
+	dst->on.write = NULL;
+	sconce_watch_write(&dst->sock, false);
+	PAIR_UNTIL(&p, out->in_len == 5);
+}
+END_TEST
+
+/* Fills the pipe of a transfer whose destination takes no more; returns how much is in it. */
+static uint64_t
+fill_the_pipe(void)
+{
+	sconce_watch_read(&out->sock, false);
+	sconce_transfer(&src->sock, &dst->sock, 4000000, log_done, (void *)(uintptr_t)"T");
+	sconce_write_ref(&in->sock, big, 4000000, NULL, NULL);
+	pair_quiet(&p);
+	ck_assert_uint_gt(fault.splice, 0);
+	ck_assert_uint_gt(sconce_queued(&dst->sock), 0);
+	return sconce_queued(&dst->sock);
+}
+
+/* HZ-22: no memory for what has to be copied out of the pipe: it stays there until there is some, nobody fails. */
+START_TEST(test_transfer_destination_refuses_splice_without_memory)
+{
+	fill_the_pipe();
+	fault.no_splice = fault.alloc_fail_all = true;
+	fault.alloc_fail = 1;
+	sconce_watch_read(&out->sock, true);
+	for (int i = 0; i < PAIR_TURNS && fault.failed < 3; i++)
+		sconce_loop_step(p.loop, 0);
+	ck_assert_int_ge(fault.failed, 3);
+	ck_assert_uint_eq(dst->errs, 0);
+	fault.alloc_fail_all = false;
+	fault.alloc_fail = 0;
+	PAIR_UNTIL(&p, out->in_len == 4000000);
+	ck_assert(bytes_are(out->in, 4000000, 0));
+	pair_quiet(&p);
+	ck_assert_ptr_nonnull(strstr(p.log, "T=0 "));
+}
+END_TEST
+
+/* What was in the pipe has not been sent: `unsent` tells, whoever goes first. */
+START_TEST(test_transfer_unsent_counts_the_pipe)
+{
+	uint64_t stuck = fill_the_pipe();
+
+	if (_i == 1) {
+		sconce_close(&out->sock, 0);
+		PAIR_UNTIL(&p, dst->errs == 1);
+	}
+	sconce_close(&dst->sock, 0);
+	pair_turn(&p, 2);
+	ck_assert_uint_eq(dst->unsent, stuck);
+}
+END_TEST
+
 static uint64_t seed, expected;
 static bool busy, settling;
 
@@ -495,6 +641,7 @@ START_TEST(test_relay_side_closed)
 {
 	static struct counted c;
 
+	c = (struct counted){ 0 };
 	sconce_relay(&src->sock, &dst->sock, count_done, &c);
 	sconce_write(&in->sock, "x", 1);
 	PAIR_UNTIL(&p, out->in_len == 1);
@@ -520,6 +667,7 @@ START_TEST(test_relay_reset_closes_both_in_done)
 {
 	static struct counted c;
 
+	c = (struct counted){ 0 };
 	sconce_relay(&src->sock, &dst->sock, close_both, &c);
 	sconce_write_ref(&in->sock, big, 1000000, NULL, NULL);
 	pair_turn(&p, 2);
@@ -544,6 +692,29 @@ START_TEST(test_relay_refused)
 	pair_quiet(&p);
 	ck_assert_int_eq(c.calls, 1);
 	ck_assert_int_lt(c.status, 0);
+}
+END_TEST
+
+/* A relay whose second half cannot be has not begun the first either. */
+START_TEST(test_relay_refused_has_begun_nothing)
+{
+	struct counted c = { 0 };
+	struct end *other;
+	int fds[2];
+
+	wire_make(WIRE_UNIX, fds);
+	other = end_open(&p, "other", NULL, fds[0]);
+	ck_assert_int_ge(sconce_transfer(&src->sock, &other->sock, SCONCE_TO_END, NULL, NULL), 0);
+	ck_assert_int_eq(sconce_relay(_i == 0 ? &src->sock : &dst->sock, _i == 0 ? &dst->sock : &src->sock, count_done, &c), -EBUSY);
+	ck_assert_uint_eq(sconce_paused(&dst->sock), 0);
+	sconce_write(&out->sock, "hello", 5);
+	PAIR_UNTIL(&p, dst->in_len == 5);
+	pair_quiet(&p);
+	ck_assert_uint_eq(sconce_queued_items(&src->sock) + sconce_queued_items(&dst->sock), 0);
+	ck_assert_uint_eq(in->in_len, 0);
+	ck_assert_int_eq(c.calls, 1);
+	ck_assert_int_eq(c.status, -EBUSY);
+	close(fds[1]);
 }
 END_TEST
 
@@ -635,6 +806,10 @@ t_suite(void)
 	tcase_add_test(c, test_transfer_source_cannot_be_detached);
 	tcase_add_test(c, test_transfer_behind_a_full_share);
 	tcase_add_test(c, test_transfer_two_sources_in_order);
+	tcase_add_loop_test(c, test_transfer_source_connecting, 0, OUTCOMES);
+	tcase_add_test(c, test_transfer_waiting_with_watch_write_does_not_spin);
+	tcase_add_test(c, test_transfer_destination_refuses_splice_without_memory);
+	tcase_add_loop_test(c, test_transfer_unsent_counts_the_pipe, 0, 2);
 	tcase_add_loop_test(c, test_transfer_random_parts, 0, 20);
 
 	c = t_case(s, "transfer_tcp");
@@ -655,6 +830,7 @@ t_suite(void)
 	tcase_add_test(c, test_relay_both_ways);
 	tcase_add_loop_test(c, test_relay_side_closed, 0, 2);
 	tcase_add_test(c, test_relay_refused);
+	tcase_add_loop_test(c, test_relay_refused_has_begun_nothing, 0, 2);
 	tcase_add_test(c, test_relay_loop_free);
 
 	c = t_case(s, "relay_tcp");

@@ -15,6 +15,7 @@ struct veil {
 	char held[65536];
 	size_t held_at, held_len;
 	int ahead_end;			/* the end has been read */
+	char ahead_bye;			/* a byte that is the peer's end; 0: none */
 	/* handshake: `rounds` times a byte out and a byte in */
 	int rounds, handshakes;
 	bool byte_out;
@@ -105,7 +106,7 @@ read_ahead(struct sconce_sock *s, struct veil *v, const struct iovec *out)
 	ssize_t n;
 
 	if (v->held_at < v->held_len)
-		return give_held(v, out);
+		return v->ahead_bye != 0 && v->held[v->held_at] == v->ahead_bye ? 0 : give_held(v, out);
 	if (v->ahead_end)
 		return 0;
 	n = sconce_raw_readv(s, &iov, 1);
@@ -469,6 +470,111 @@ START_TEST(test_transport_pending_paused_waits)
 	sconce_watch_read(&a.sock, true);
 	NET_UNTIL(a.in_len == 10);
 	ck_assert_int_eq(memcmp(a.in, "0123456789", 10), 0);
+	close(far);
+}
+END_TEST
+
+static void
+read_twelve(struct conn *c)
+{
+	const void *data;
+	ssize_t n = sconce_read_shared(&c->sock, &data);
+
+	if (n > 0 && n < 3)			/* not yet enough */
+		ck_assert_int_eq(sconce_unread(&c->sock, data, (size_t)n), 0);
+	else if (n > 0)
+		c->in_len += (size_t)n;
+}
+
+/* What a transport holds behind pushed-back bytes is offered, too. */
+START_TEST(test_transport_pending_behind_pushed_back_is_offered)
+{
+	half_open(&conn_ops);
+	a.on_read = read_twelve;
+	va.ahead = true;
+	va.most = 4;
+	ck_assert_int_eq(sconce_set_transport(&a.sock, &veil, &va), 0);
+	far_writes("ab", 0);
+	net_settle();
+	far_writes("0123456789AB", 2);
+	NET_UNTIL(a.in_len == 14);
+	close(far);
+}
+END_TEST
+
+/* A transfer from a socket that still shakes hands waits for the end of that, and takes nothing of it. */
+START_TEST(test_transport_transfer_waits_for_handshake)
+{
+	char got[5];
+	int sv[2];
+
+	half_open(&conn_ops);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	conn_init(&b, &conn_ops, sv[0]);
+	va.rounds = 1;
+	ck_assert_int_eq(sconce_set_transport(&a.sock, &veil_shaking, &va), 0);
+	ck_assert_int_ge(sconce_transfer(&a.sock, &b.sock, 5, conn_done, NULL), 0);
+	net_settle();
+	ck_assert_int_eq(va.reads, 0);
+	ck_assert_int_eq(write(far, "h", 1), 1);
+	far_writes("hello", 0);
+	NET_UNTIL(strchr(b.log, 'd') != NULL);
+	ck_assert_int_eq(b.done_status, 0);
+	ck_assert_uint_eq(plain_read(sv[1], got, 5), 5);
+	ck_assert_int_eq(memcmp(got, "hello", 5), 0);
+	close(sv[1]);
+	close(far);
+}
+END_TEST
+
+static void
+shake_and_write(struct conn *c)
+{
+	char byte;
+
+	if (sconce_read(&c->sock, &byte, 1) != 1)
+		return;
+	ck_assert_int_eq(sconce_set_transport(&c->sock, &veil_shaking, &va), 0);
+	ck_assert_int_eq(sconce_write(&c->sock, "abc", 3), SCONCE_QUEUED);
+	c->on_read = NULL;
+}
+
+/* A hook that begins a handshake is told that what it writes waits. */
+START_TEST(test_transport_handshake_begun_in_hook_queues)
+{
+	char byte;
+
+	half_open(&conn_ops);
+	a.on_read = shake_and_write;
+	va.rounds = 1;
+	ck_assert_int_eq(write(far, "!", 1), 1);
+	NET_UNTIL(va.handshakes > 0 && a.on_read == NULL);
+	net_settle();
+	ck_assert_uint_eq(sconce_queued(&a.sock), 3);
+	ck_assert_int_eq(write(far, "h", 1), 1);
+	NET_UNTIL(sconce_queued(&a.sock) == 0);
+	ck_assert_int_eq(read(far, &byte, 1), 1);
+	ck_assert_int_eq(byte, 'h');
+	check_far_reads("abc");
+	close(far);
+}
+END_TEST
+
+/* The peer's end that a transport holds, behind more input, ends the wait of sconce_close_flush(). */
+START_TEST(test_transport_close_flush_end_inside_closes_at_once)
+{
+	half_open(&conn_ops);
+	va.ahead = true;
+	va.ahead_bye = 'E';
+	va.most = 4;
+	ck_assert_int_eq(sconce_set_transport(&a.sock, &veil, &va), 0);
+	sconce_close_flush(&a.sock, 60);
+	net_settle();
+	ck_assert_ptr_null(strchr(a.log, 'X'));
+	far_writes("0123456789abE", 0);
+	net_settle();
+	ck_assert_ptr_nonnull(strchr(a.log, 'X'));
+	ck_assert_int_eq(a.reason, SCONCE_REASON_LOCAL);
 	close(far);
 }
 END_TEST
@@ -947,10 +1053,13 @@ t_suite(void)
 	tcase_add_test(bytes, test_transport_read_wants_write_goes_on_with_room);
 	tcase_add_test(bytes, test_transport_pending_is_offered_without_sleep);
 	tcase_add_test(bytes, test_transport_pending_paused_waits);
+	tcase_add_test(bytes, test_transport_pending_behind_pushed_back_is_offered);
 	tcase_add_test(bytes, test_transport_errors_are_told);
 	tcase_add_test(bytes, test_transport_set_keeps_pushed_back_input);
 	tcase_add_test(bytes, test_transport_transfer_goes_through);
+	tcase_add_test(bytes, test_transport_transfer_waits_for_handshake);
 	tcase_add_test(ends, test_transport_close_flush_ends_through_it);
+	tcase_add_test(ends, test_transport_close_flush_end_inside_closes_at_once);
 	tcase_add_test(ends, test_transport_shutdown_wants_read_goes_on);
 	tcase_add_test(ends, test_transport_missing_entries_have_defaults);
 	tcase_add_test(shake, test_transport_handshake_precedes_event_connect);
@@ -960,6 +1069,7 @@ t_suite(void)
 	tcase_add_test(shake, test_transport_handshake_on_open_socket_is_told);
 	tcase_add_test(shake, test_transport_handshake_on_open_socket_failure_closes);
 	tcase_add_test(shake, test_transport_close_in_handshake_is_silent);
+	tcase_add_test(shake, test_transport_handshake_begun_in_hook_queues);
 	tcase_add_test(shake, test_transport_handshake_read_ahead_is_offered);
 	tcase_add_test(set, test_set_transport_refused_state_stays);
 	tcase_add_test(set, test_set_transport_null_is_plain);

@@ -1060,6 +1060,45 @@ START_TEST(test_write_file_small_steps)
 }
 END_TEST
 
+static void
+write_to_the_cap(struct end *a)
+{
+	for (int i = 0; i < 10; i++)
+		ck_assert_int_ge(sconce_write(&a->sock, big, 100), 0);
+	ck_assert_int_eq(sconce_write(&a->sock, big, 1), -ENOBUFS);
+	ck_assert_uint_eq(sconce_queued(&a->sock), 1000);
+}
+
+/* A loop's cap counts in hooks, too, where writes are gathered. */
+START_TEST(test_write_small_loop_cap_holds_in_hook)
+{
+	struct sconce_loop_options opts = { .backend = fault_backend(), .cap = 1000 };
+
+	pair_open_with(&p, WIRE_UNIX, NULL, NULL, &opts);
+	in_hook(write_to_the_cap);
+	PAIR_UNTIL(&p, p.b.in_len == 1000);
+}
+END_TEST
+
+/* As many calls as one likes may fail in a turn: each completes, once. */
+START_TEST(test_write_cb_70000_failing_calls_complete_once)
+{
+	struct counted c = { 0 };
+
+	ck_assert_int_eq(sconce_shutdown(&p.a.sock, SHUT_WR), 0);
+	if (_i == 1)
+		sconce_close(&p.a.sock, 0);
+	for (int i = 0; i < 70000; i++)
+		ck_assert(sconce_write_cb(&p.a.sock, count_done, &c) == -EPIPE);
+	ck_assert_int_eq(c.calls, 0);
+	for (int i = 0; i < 70000 && c.calls < 70000; i++)
+		sconce_loop_step(p.loop, 0);
+	pair_quiet(&p);
+	ck_assert_int_eq(c.calls, 70000);
+	ck_assert_int_eq(c.status, -EPIPE);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -1106,6 +1145,10 @@ t_suite(void)
 	tcase_add_test(c, test_write_closed_is_epipe_and_completes);
 	tcase_add_test(c, test_write_cb_that_closes_cancels_the_rest);
 
+	c = t_case(s, "cap");
+	tcase_add_checked_fixture(c, NULL, teardown);
+	tcase_add_test(c, test_write_small_loop_cap_holds_in_hook);
+
 	c = t_case(s, "failures");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_loop_test(c, test_write_failed_send_tells_err_once, 0, 4);
@@ -1114,6 +1157,7 @@ t_suite(void)
 	tcase_add_test(c, test_write_failed_send_early_answer_is_still_read);
 	tcase_add_test(c, test_write_to_closed_peer_is_err_then_hup);
 	tcase_add_test(c, test_watch_write_after_failed_send_does_not_spin);
+	tcase_add_loop_test(c, test_write_cb_70000_failing_calls_complete_once, 0, 2);
 
 	c = t_case(s, "failures_tcp");
 	tcase_add_checked_fixture(c, setup_tcp, teardown);

@@ -80,7 +80,8 @@ SCONCE_API int sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void
  * a status other than 0 what is behind it in the queue waits until the completion has run; without `done` an early end fails the
  * sending direction of dst instead.
  * Returns as sconce_write(), and -EBUSY when src is in a transfer already, -EINVAL for two loops or src == dst,
- * -EBADF when src is closed. */
+ * -EBADF when src is closed or has no fd.  A source that is still connecting, or in a handshake, is waited for; if its connect
+ * fails, the transfer waits for the next one, or for its close. */
 SCONCE_API int sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_bytes,
 	sconce_done_fn *done, void *arg);
 

@@ -46,6 +46,10 @@ stop() {
 	wait "$pid"
 }
 
+fetch() {
+	curl -s -m 20 "$@"
+}
+
 config() {
 	cat >"$tmp/conf"
 }
@@ -70,8 +74,24 @@ version_is_printed() {
 	run 0 --version && says "$tmp/out" "sconced $(sed -n 's/.define SCONCE_VERSION "\(.*\)"/\1/p' "$SRC/include/sconce/version.h")"
 }
 
-unknown_option_fails() {
-	run 1 --nonsense && says "$tmp/err" --help && run 1 extra && says "$tmp/err" "unexpected argument 'extra'"
+# refused MESSAGE ARGUMENT...: wrong usage: status 2, the message with our name and no other, the usage, nothing on stdout.
+refused() {
+	local message=$1
+	shift
+	run 2 "$@" && [ "$(head -n 1 "$tmp/err")" = "sconced: $message" ] && says "$tmp/err" --help && [ ! -s "$tmp/out" ] &&
+		return 0
+	cat "$tmp/err"
+	return 1
+}
+
+wrong_usage_fails() {
+	refused "unrecognized option '--nonsense'" --nonsense &&
+		refused "unexpected argument 'extra'" extra &&
+		refused "option '--config' requires an argument" --config &&
+		refused "--config needs the name of a file" --config= &&
+		refused "--config is given twice" -c a --config=b &&
+		refused "--demo has no configuration to --check" --check --demo &&
+		refused "--demo brings its own configuration: no --config with it" --demo -c a
 }
 
 # DESIGN: no arguments and no configuration: it says so, and names --demo.
@@ -81,7 +101,11 @@ nothing_names_demo() {
 }
 
 missing_file_fails() {
-	run 1 --config="$tmp/none" && says "$tmp/err" "$tmp/none: No such file or directory"
+	run 1 --config="$tmp/none" && says "$tmp/err" "sconced: $tmp/none: No such file or directory"
+}
+
+directory_fails() {
+	run 1 --config="$tmp" && says "$tmp/err" "sconced: $tmp: Is a directory"
 }
 
 # PB-... D.1: a line that fails stops the start; all of them are told.
@@ -90,7 +114,7 @@ errors_stop_the_start() {
 	echo 'SET web.lisen = 3' >>"$tmp/conf"
 	echo 'FOO' >>"$tmp/conf"
 	run 1 -c "$tmp/conf" && says "$tmp/err" "$tmp/conf:8:9: Unknown service parameter 'lisen'; did you mean 'listen'?" &&
-		says "$tmp/err" "            ^~~~~" && says "$tmp/err" "$tmp/conf:9:1: unknown command: foo" &&
+		says "$tmp/err" "            ^~~~~" && says "$tmp/err" "$tmp/conf:9:1: unknown command: FOO" &&
 		says "$tmp/err" "there are errors; not started"
 }
 
@@ -106,8 +130,29 @@ prefix_of_option_works() {
 }
 
 nothing_enabled_fails() {
+	local check
 	echo 'CREATE POOL a' | config
-	run 1 -c "$tmp/conf" && says "$tmp/err" "no service is enabled"
+	for check in "" --check; do
+		run 1 ${check:+"$check"} -c "$tmp/conf" &&
+			says "$tmp/err" "sconced: $tmp/conf: no service is enabled, so there is nothing to listen on" || return 1
+	done
+}
+
+# PB-52: two services on one address: found by --check as by the start.
+one_address_twice_fails() {
+	local check
+	good_config 127.0.0.1:1
+	printf '%s\n' 'CREATE SERVICE b' 'SET role = reverse_proxy' 'SET listen = 127.0.0.1:1' 'SET pool = a' 'ENABLE b' >>"$tmp/conf"
+	for check in "" --check; do
+		run 1 ${check:+"$check"} -c "$tmp/conf" &&
+			says "$tmp/err" "sconced: $tmp/conf: service b cannot listen on 127.0.0.1:1: service web does" || return 1
+	done
+}
+
+empty_pool_warns() {
+	good_config
+	sed -i '/ADD/d' "$tmp/conf"
+	run 0 --check -c "$tmp/conf" && says "$tmp/err" "warning: pool a has no nodes" && says "$tmp/out" ok
 }
 
 # The address is named as the operator wrote it.
@@ -116,14 +161,20 @@ busy_port_is_named() {
 	serve --demo || return 1
 	address=$(sed -n 's|^ *http://\(127[^ /]*\)/$|\1|p' "$tmp/out")
 	good_config "$address"
-	run 1 -c "$tmp/conf" && says "$tmp/err" "service web: cannot listen on $address: Address already in use"
+	run 1 -c "$tmp/conf" && grep -qx "sconced: service web: cannot listen on $address: Address already in use" "$tmp/err"
 	result=$?
 	stop TERM && return $result
 }
 
+# It names the port that it has got, and answers there.
 runs_and_stops() {
-	good_config && serve --config "$tmp/conf" && says "$tmp/out" "service web: listening on 127.0.0.1:0, pool a (1 nodes)" &&
-		stop "$1"
+	local address result
+	good_config && serve --config "$tmp/conf" || return 1
+	address=$(sed -n 's/^service web: listening on \(127\.0\.0\.1:[1-9][0-9]*\), pool a (1 node)$/\1/p' "$tmp/out")
+	[ "$(fetch -o /dev/null -w '%{http_code}' "http://$address/")" = 503 ]
+	result=$?
+	[ $result = 0 ] || cat "$tmp/out"
+	stop "$1" && return $result
 }
 
 unix_socket_is_served() {
@@ -132,8 +183,38 @@ unix_socket_is_served() {
 	stop TERM && says "$tmp/page" "<h1>503 - Service Unavailable</h1>" && [ ! -e "$tmp/sock" ]
 }
 
-fetch() {
-	curl -s -m 20 "$@"
+# echoes BYTES CURL-ARGUMENT...: a body of so many bytes comes back as it was.
+echoes() {
+	local bytes=$1
+	shift
+	head -c "$bytes" /dev/urandom >"$tmp/body"
+	fetch --data-binary "@$tmp/body" "$@" | cmp - "$tmp/body"
+}
+
+# A body that does not fit in what is read, gathered or queued at once.
+demo_echoes_large_bodies() {
+	local url result
+	serve --demo || return 1
+	url=$(sed -n 's|^ *\(http://127[^ ]*\)$|\1|p' "$tmp/out")echo
+	echoes 16385 "$url" && echoes 70000 "$url" && echoes 3000000 "$url" &&
+		echoes 3000000 -H 'Transfer-Encoding: chunked' "$url" && echoes 2000000 --limit-rate 4M "$url"
+	result=$?
+	stop TERM && return $result
+}
+
+# HEAD has the head that GET has, and nothing follows: no connection is given up.
+demo_answers_head() {
+	local url page result=0
+	serve --demo || return 1
+	url=$(sed -n 's|^ *\(http://127[^ ]*\)$|\1|p' "$tmp/out")
+	for page in "" slow big none; do
+		fetch -I "$url$page" -w '%{num_connects}' "$url$page" >"$tmp/page" && [ "$(tail -n 1 "$tmp/page")" = 0 ] || result=1
+	done
+	fetch -I "${url}cut" >>"$tmp/page" || result=1
+	stop TERM || result=1
+	[ $result = 0 ] && [ ! -s "$tmp/err" ] && return 0
+	cat "$tmp/page" "$tmp/err"
+	return 1
 }
 
 # The demonstration does what it prints.
@@ -174,17 +255,22 @@ demo_takes_next_port() {
 
 t_case "--help lists the options" help_lists_options
 t_case "--version prints the version" version_is_printed
-t_case "an unknown option fails" unknown_option_fails
+t_case "wrong usage fails" wrong_usage_fails
 t_case "without a configuration it names --demo" nothing_names_demo
 t_case "a missing file fails" missing_file_fails
+t_case "a directory fails" directory_fails
 t_case "errors stop the start" errors_stop_the_start
 t_case "--check only checks" check_only_checks
 t_case "prefixes of options work" prefix_of_option_works
 t_case "nothing enabled fails" nothing_enabled_fails
+t_case "one address twice fails" one_address_twice_fails
+t_case "an empty pool is warned of" empty_pool_warns
 t_case "a busy port is named" busy_port_is_named
 t_case "SIGTERM stops it" runs_and_stops TERM
 t_case "SIGINT stops it" runs_and_stops INT
 t_case "a unix socket is served and removed" unix_socket_is_served
 t_case "the demonstration serves" demo_serves
+t_case "the demonstration echoes large bodies" demo_echoes_large_bodies
+t_case "the demonstration answers HEAD" demo_answers_head
 t_case "a second demonstration takes the next port" demo_takes_next_port
 t_end
