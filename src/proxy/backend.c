@@ -47,8 +47,10 @@ backend_connect(struct service *sv, struct node *node)
 	error = sconce_connect_addr(&b->sock, &node->addr);
 	if (error == 0)
 		error = sconce_set_timeout(&b->sock, SCONCE_TIMEOUT_CONNECT, (double)sv->conf.connect_timeout);
-	if (error < 0)
+	if (error < 0) {
+		node_starved(node);	/* before the close, which looks for another node */
 		backend_close(b, SCONCE_REASON_CONNECT);
+	}
 	/* A message leaves in one write, from where it stands: nothing to gather. */
 	sconce_set_gather(&b->sock, false);
 	return error;
@@ -197,7 +199,10 @@ backend_event_connect(struct sconce_sock *s, int errnum)
 	struct service *sv = b->service;
 
 	if (errnum != 0) {
-		node_failed(b->node, sconce_strerror(errnum));
+		if (proxy_shortage(sv->proxy, errnum))
+			node_starved(b->node);	/* it is not to blame, and its clients wait */
+		else
+			node_failed(b->node, sconce_strerror(errnum));
 		backend_close(b, SCONCE_REASON_CONNECT);
 		return;
 	}

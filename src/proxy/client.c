@@ -53,6 +53,9 @@ client_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 	}
 	c->service = sv;
 	sv->proxy->client_count++;
+	sconce_listener_count(l, &c->sock);	/* without memory it does not count */
+	if (sconce_listener_paused(l) & SCONCE_LISTENER_LIMIT)
+		proxy_full(sv);
 	if (peer->any.sa_family == AF_UNIX)
 		memcpy(c->peer, "unknown", sizeof("unknown"));
 	else
@@ -449,13 +452,14 @@ client_check(struct client *c, double now)
 }
 
 bool
-client_close_idle(struct sconce_sock *s, void *unused)
+client_close_idle(struct sconce_sock *s, void *busy)
 {
-	(void)unused;
 	if (s->closed)
 		return true;
 	if (s->ops == &client_ops && client_of(s)->state == CLIENT_IDLE)
 		client_close(client_of(s), SCONCE_REASON_LOCAL);
+	else if (s->ops == &client_ops)
+		++*(size_t *)busy;
 	else if (backend_is(s) && backend_of(s)->state == BACKEND_IDLE)
 		backend_close(backend_of(s), SCONCE_REASON_LOCAL);
 	return true;

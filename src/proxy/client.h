@@ -70,7 +70,8 @@ void client_retry(struct client *c);
 
 /* Looks whether the client waits for too long. */
 void client_check(struct client *c, double now);
-/* Closes `s` if it is a client that does nothing, or a backend that has no client. */
-bool client_close_idle(struct sconce_sock *s, void *unused);
+/* Closes `s` if it is a client that does nothing, or a backend that has no client; counts other clients in *busy, a
+ * size_t.  For sconce_each(). */
+bool client_close_idle(struct sconce_sock *s, void *busy);
 
 #endif

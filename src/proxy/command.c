@@ -208,12 +208,14 @@ run_pool(struct command *c)
 		return fail_at(c, c->words[2], "Invalid command: must be 'add' or 'remove'");
 	pool = pool_find(c->from->proxy, name.text);
 	if (pool == NULL) {
+		if (service_find(c->from->proxy, name.text) != NULL)
+			return fail_at(c, name, "'%s' is a service, not a pool", name.text);
 		hint_object(c, name.text, false, true);
 		return fail_at(c, name, "Pool '%s' not found", name.text);
 	}
 	error = is(verb, "add") ? pool_add(pool, node.text, &fail) : pool_remove(pool, node.text, &fail);
 	if (error == -EINVAL)
-		return fail_at(c, node, "%s", fail.text);
+		return fail_at(c, node, "%s", endpoint_reason(&fail));
 	return error == 0 || fail_at(c, node, "%s", sconce_strerror(error));
 }
 
@@ -227,7 +229,7 @@ part(struct word w, unsigned begin, unsigned length)
 
 /* What a setter said becomes the command's result, at the name or at the value. */
 static bool
-param_outcome(struct command *c, enum param_result result, struct word name)
+param_outcome(struct command *c, enum param_result result, enum param_kind kind, struct word name)
 {
 	struct nearest n = { .wanted = name.text };
 	const char *candidate;
@@ -236,7 +238,7 @@ param_outcome(struct command *c, enum param_result result, struct word name)
 	case PARAM_OK:
 		return true;
 	case PARAM_UNKNOWN:
-		for (unsigned i = 0; (candidate = param_name(i)) != NULL; i++)
+		for (unsigned i = 0; (candidate = param_name(kind, i)) != NULL; i++)
 			nearest_try(&n, candidate);
 		nearest_hint(c, &n);
 		break;
@@ -300,9 +302,9 @@ run_set(struct command *c)
 	result = sv != NULL ?
 	    param_set_service(sv, c->from->defaults, param.text, c->value, c->message, sizeof(c->message)) :
 	    param_set_pool(pool, param.text, c->value, c->message, sizeof(c->message));
-	if (result == PARAM_VALUE && is(param, "pool"))
+	if (result == PARAM_VALUE && is(param, "pool") && service_find(p, c->value) == NULL)
 		hint_object(c, c->value, false, true);
-	return param_outcome(c, result, param);
+	return param_outcome(c, result, sv != NULL ? PARAM_OF_SERVICES : PARAM_OF_POOLS, param);
 }
 
 static bool
@@ -311,10 +313,35 @@ run_default(struct command *c)
 	if (c->word_count != 2 || !c->has_value || c->value[0] == '\0')
 		return usage(c, "DEFAULT <param> = <value>");
 	return param_outcome(c, param_set_default(c->from->defaults, c->words[1].text, c->value, c->message,
-	    sizeof(c->message)), c->words[1]);
+	    sizeof(c->message)), PARAM_OF_SERVICES, c->words[1]);
 }
 
 /* ---- ENABLE, DISABLE ---- */
+
+/* Whether the service has what it needs.  What is missing because its SET failed has been said. */
+static bool
+ready(struct command *c, const struct service *sv)
+{
+	const struct {
+		bool		there;
+		const char	*param;
+		const char	*missing;
+	} needs[] = {
+		{ sv->conf.role != ROLE_NONE, "role", "no role" },
+		{ sv->conf.listen != NULL, "listen", "nothing to listen on" },
+		{ sv->conf.pool != NULL, "pool", "no pool" },
+	};
+	bool all = true;
+
+	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
+		if (needs[i].there)
+			continue;
+		all = false;
+		if (!param_failed(sv, needs[i].param))
+			return fail_at(c, c->words[1], "service '%s' has %s", sv->name, needs[i].missing);
+	}
+	return all;
+}
 
 static bool
 run_enable(struct command *c)
@@ -327,15 +354,13 @@ run_enable(struct command *c)
 		return usage(c, "{ENABLE|DISABLE} <service>");
 	sv = service_find(c->from->proxy, name.text);
 	if (sv == NULL) {
+		if (pool_find(c->from->proxy, name.text) != NULL)
+			return fail_at(c, name, "'%s' is a pool, not a service", name.text);
 		hint_object(c, name.text, true, false);
 		return fail_at(c, name, "service '%s' does not exist", name.text);
 	}
-	if (enable && sv->conf.role == ROLE_NONE)
-		return fail_at(c, name, "service '%s' has no role", name.text);
-	if (enable && sv->conf.listen == NULL)
-		return fail_at(c, name, "service '%s' has nothing to listen on", name.text);
-	if (enable && sv->conf.pool == NULL)
-		return fail_at(c, name, "service '%s' has no pool", name.text);
+	if (enable && !ready(c, sv))
+		return false;
 	sv->enabled = enable;
 	return true;
 }
@@ -345,7 +370,8 @@ run_enable(struct command *c)
 static bool
 run_later(struct command *c)
 {
-	return fail_at(c, c->words[0], "command '%s' is not supported yet", c->words[0].text);
+	return fail_at(c, c->words[0], "command '%.*s' is not supported yet", (int)c->words[0].length,
+	    c->line + c->words[0].column);
 }
 
 static const struct {
@@ -385,7 +411,7 @@ dispatch(struct command *c)
 			nearest_try(&n, table[i].name);
 	}
 	nearest_hint(c, &n);
-	return fail_at(c, c->words[0], "unknown command: %s", c->words[0].text);
+	return fail_at(c, c->words[0], "unknown command: %.*s", (int)c->words[0].length, c->line + c->words[0].column);
 }
 
 /* ---- splitting a line ---- */
@@ -543,6 +569,7 @@ command_run(struct command *c, struct commands *from, const char *line)
 	struct scan s = { .line = line, .end = (unsigned)strcspn(line, "#") };
 
 	c->from = from;
+	c->line = line;
 	c->word_count = 0;
 	c->has_value = false;
 	c->value[0] = c->message[0] = c->hint[0] = '\0';

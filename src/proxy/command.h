@@ -25,6 +25,7 @@ struct word {
 /* One line being carried out. */
 struct command {
 	struct commands	*from;
+	const char	*line;		/* as written */
 	char		text[COMMAND_LINE * 2]; /* the words, each with its NUL */
 	struct word	words[COMMAND_WORDS]; /* what is left of the first '=' */
 	unsigned	word_count;
@@ -51,6 +52,10 @@ struct config_report {
  * Returns 0, -EINVAL when lines were wrong (all of them have been reported), or -errno when it cannot be read. */
 int config_load_file(struct proxy *p, const char *path, struct config_report *report);
 int config_load_text(struct proxy *p, const char *name, const char *text, struct config_report *report);
+
+/* Looks at all of it, which `name` stands for, as far as that goes without opening anything.  Returns 0, with warnings
+ * printed, or -EINVAL with the reason reported. */
+int config_check(struct proxy *p, const char *name, struct config_report *report);
 
 /* Opens what is enabled.  Returns 0, or -errno with the reason reported. */
 int config_open(struct proxy *p, struct config_report *report);

@@ -9,35 +9,80 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Prints the line and marks the place.  A tab stays a tab, so that the caret stands right. */
-static void
-show_place(FILE *out, const char *line, struct word where)
-{
-	unsigned i;
+enum {
+	MOST_ERRORS = 20,		/* of one file */
+	SHOWN_BYTES = 160,		/* of a long line, SHOWN_BEFORE of them before the place */
+	SHOWN_BEFORE = 60
+};
 
-	fprintf(out, "    ");
-	for (i = 0; line[i] != '\0'; i++)
-		fputc(line[i] == '\t' || ((unsigned char)line[i] >= ' ' && line[i] != 0x7f) ? line[i] : '?', out);
-	fprintf(out, "\n    ");
-	for (i = 0; i < where.column && line[i] != '\0'; i++)
-		fputc(line[i] == '\t' ? '\t' : ' ', out);
-	fputc('^', out);
-	for (i = 1; i < where.length; i++)
-		fputc('~', out);
+/* How wide a byte is shown; a tab stays a tab, so that the caret stands right. */
+static unsigned
+put_byte(FILE *out, char byte)
+{
+	if (byte == '\t' || (byte >= ' ' && byte < 0x7f)) {
+		fputc(byte, out);
+		return 1;
+	}
+	fprintf(out, "\\x%02x", (unsigned char)byte);
+	return 4;
+}
+
+static void
+put_repeated(FILE *out, char byte, unsigned count)
+{
+	for (; count > 0; count--)
+		fputc(byte, out);
+}
+
+/* Prints the line, or what is near the place, and marks it. */
+static void
+show_place(FILE *out, const char *line, size_t len, struct word where)
+{
+	unsigned begin = len > SHOWN_BYTES && where.column > SHOWN_BEFORE ? where.column - SHOWN_BEFORE : 0;
+	unsigned end = len - begin > SHOWN_BYTES ? begin + SHOWN_BYTES : (unsigned)len, marked = 0;
+	char blanks[SHOWN_BYTES * 4], *blank = blanks;
+
+	fputs(begin > 0 ? "    ..." : "    ", out);
+	for (unsigned i = begin; i < end; i++) {
+		unsigned width = put_byte(out, line[i]);
+
+		if (i < where.column) {
+			memset(blank, line[i] == '\t' ? '\t' : ' ', width);
+			blank += width;
+		} else if (i < where.column + where.length) {
+			marked += width;
+		}
+	}
+	fprintf(out, "%s\n%s%.*s^", end < len ? "..." : "", begin > 0 ? "       " : "    ", (int)(blank - blanks), blanks);
+	put_repeated(out, '~', marked > 0 ? marked - 1 : 0);
 	fputc('\n', out);
 }
 
 static void
 report_error(struct config_report *report, const struct command *c, const char *name, unsigned number,
-    const char *line)
+    const char *line, size_t len)
 {
 	char message[COMMAND_MESSAGE * 4];
 
 	log_escape(message, sizeof(message), c->message);
 	fprintf(report->out, "%s:%u:%u: %s%s%s\n", name, number, c->wrong.column + 1, message,
 	    c->hint[0] != '\0' ? "; " : "", c->hint);
-	show_place(report->out, line, c->wrong);
+	show_place(report->out, line, len, c->wrong);
 	report->errors++;
+}
+
+/* Carries out a line; false if there is something to be told about it. */
+static bool
+run_line(struct command *c, struct commands *from, const char *line, size_t len)
+{
+	const char *nul = memchr(line, '\0', len);
+
+	if (nul == NULL)
+		return command_run(c, from, line) || c->message[0] == '\0';
+	snprintf(c->message, sizeof(c->message), "a NUL byte: this is not a text file");
+	c->hint[0] = '\0';
+	c->wrong = (struct word){ "", (unsigned)(nul - line), 1 };
+	return false;
 }
 
 static int
@@ -53,16 +98,24 @@ load(struct proxy *p, FILE *in, const char *name, struct config_report *report)
 
 	if (c == NULL || from.defaults == NULL)
 		error = -ENOMEM;
-	while (error == 0 && (len = getline(&line, &size, in)) >= 0) {
+	while (error == 0) {
+		errno = 0;
+		len = getline(&line, &size, in);
+		if (len < 0) {
+			error = feof(in) ? 0 : errno > 0 ? -errno : -EIO;
+			break;
+		}
+		while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
+			line[--len] = '\0';
 		number++;
-		for (char *nul; (nul = memchr(line, '\0', (size_t)len)) != NULL; )
-			*nul = '\1';	/* which no command accepts */
-		line[strcspn(line, "\r\n")] = '\0';
-		if (!command_run(c, &from, line) && c->message[0] != '\0')
-			report_error(report, c, name, number, line);
+		if (run_line(c, &from, line, (size_t)len))
+			continue;
+		if (report->errors - before == MOST_ERRORS) {
+			fprintf(report->out, "... and more errors\n");
+			break;
+		}
+		report_error(report, c, name, number, line, (size_t)len);
 	}
-	if (error == 0 && ferror(in))
-		error = -EIO;
 	free(line);
 	free(c);
 	defaults_free(from.defaults);
@@ -75,17 +128,12 @@ int
 config_load_file(struct proxy *p, const char *path, struct config_report *report)
 {
 	FILE *in = fopen(path, "re");
-	int error;
+	int error = in != NULL ? load(p, in, path, report) : -errno;
 
-	if (in == NULL) {
-		error = -errno;
-		fprintf(report->out, "%s: %s\n", path, sconce_strerror(error));
-		return error;
-	}
-	error = load(p, in, path, report);
 	if (error < 0 && error != -EINVAL)
-		fprintf(report->out, "%s: %s\n", path, sconce_strerror(error));
-	fclose(in);
+		fprintf(report->out, "sconced: %s: %s\n", path, sconce_strerror(error));
+	if (in != NULL)
+		fclose(in);
 	return error;
 }
 
@@ -102,25 +150,113 @@ config_load_text(struct proxy *p, const char *name, const char *text, struct con
 	return error;
 }
 
+/* ---- the whole ---- */
+
+/* Whether it says a port alone, or *: every address there is. */
+static bool
+everywhere(const char *listen)
+{
+	size_t len = strcspn(listen, "?");
+
+	return listen[0] == '*' || memchr(listen, ':', len) == NULL;
+}
+
+static bool
+any_address(const struct sconce_addr *a)
+{
+	if (a->any.sa_family == AF_INET)
+		return a->in.sin_addr.s_addr == htonl(INADDR_ANY);
+	return IN6_IS_ADDR_UNSPECIFIED(&a->in6.sin6_addr);
+}
+
+/* Whether a listener on `a` leaves none to one on `b`.  Not told are the cases where only the kernel knows. */
+static bool
+takes(const char *a_text, const struct sconce_addr *a, const struct sconce_addr *b)
+{
+	bool path = a->any.sa_family == AF_UNIX;
+
+	if (path != (b->any.sa_family == AF_UNIX))
+		return false;
+	if (path)
+		return a->len == b->len && memcmp(&a->un, &b->un, a->len) == 0;
+	if (sconce_addr_port(a) == 0 || sconce_addr_port(a) != sconce_addr_port(b))
+		return false;
+	if (everywhere(a_text))
+		return true;
+	if (a->any.sa_family != b->any.sa_family)
+		return false;
+	return any_address(a) || (a->len == b->len && memcmp(&a->any, &b->any, a->len) == 0);
+}
+
+static bool
+same_place(const struct service *a, const struct service *b)
+{
+	struct sconce_addr x, y;
+
+	if (sconce_addr_parse(a->conf.listen, &x, NULL) < 0 || sconce_addr_parse(b->conf.listen, &y, NULL) < 0)
+		return false;
+	if (strstr(a->conf.listen, "reuseport=1") != NULL && strstr(b->conf.listen, "reuseport=1") != NULL)
+		return false;
+	return takes(a->conf.listen, &x, &y) || takes(b->conf.listen, &y, &x);
+}
+
+/* The enabled service from `l` on; NULL for none. */
+static struct service *
+next_enabled(struct proxy *p, struct link *l)
+{
+	for (; l != &p->services; l = l->next) {
+		struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
+
+		if (sv->enabled)
+			return sv;
+	}
+	return NULL;
+}
+
+static void
+check_service(struct proxy *p, struct service *sv, const char *name, struct config_report *report)
+{
+	const struct pool *pool = sv->conf.pool;
+
+	for (struct service *b = next_enabled(p, sv->link.next); b != NULL; b = next_enabled(p, b->link.next)) {
+		if (!same_place(sv, b))
+			continue;
+		fprintf(report->out, "sconced: %s: service %s cannot listen on %s: service %s does, on %s\n", name, b->name,
+		    b->conf.listen, sv->name, sv->conf.listen);
+		report->errors++;
+	}
+	if (pool->node_count == 0)
+		fprintf(report->out, "sconced: %s: warning: pool %s has no nodes: clients of service %s will get 503\n", name,
+		    pool->name, sv->name);
+}
+
+int
+config_check(struct proxy *p, const char *name, struct config_report *report)
+{
+	struct service *sv = next_enabled(p, p->services.next);
+	unsigned before = report->errors;
+
+	if (sv == NULL) {
+		fprintf(report->out, "sconced: %s: no service is enabled, so there is nothing to listen on\n", name);
+		report->errors++;
+	}
+	for (; sv != NULL; sv = next_enabled(p, sv->link.next))
+		check_service(p, sv, name, report);
+	return report->errors > before ? -EINVAL : 0;
+}
+
 int
 config_open(struct proxy *p, struct config_report *report)
 {
-	struct sconce_fail fail;
-
-	for (struct link *l = p->services.next; l != &p->services; l = l->next) {
-		struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
-		int error = sv->enabled ? service_open(sv, &fail) : 0;
+	for (struct service *sv = next_enabled(p, p->services.next); sv != NULL; sv = next_enabled(p, sv->link.next)) {
+		int error = service_open(sv, NULL);
 
 		if (error == 0)
 			continue;
-		fprintf(report->out, "service %s: cannot listen on %s: %s (%s)\n", sv->name, sv->conf.listen,
-		    sconce_strerror(error), fail.operation);
+		fprintf(report->out, "sconced: service %s: cannot listen on %s: %s\n", sv->name, sv->conf.listen,
+		    sconce_strerror(error));
 		report->errors++;
 		return error;
 	}
-	if (p->listener_count > 0)
-		return 0;
-	fprintf(report->out, "no service is enabled, so there is nothing to listen on\n");
-	report->errors++;
-	return -EINVAL;
+	return 0;
 }

@@ -62,6 +62,7 @@ struct visit {
 	unsigned	lines;		/* SLOW: to come */
 	uint64_t	left;		/* BIG: bytes to come */
 	bool		keep;
+	bool		head;		/* the method is HEAD: no body */
 };
 
 static const struct sconce_sock_ops visit_ops;
@@ -99,7 +100,8 @@ put_page(struct visit *v, int status, const char *type, const char *text)
 
 	snprintf(length, sizeof(length), "%zu", strlen(text));
 	put_head(v, status, type, "Content-Length", length);
-	sconce_write(&v->sock, text, strlen(text));
+	if (!v->head)
+		sconce_write(&v->sock, text, strlen(text));
 }
 
 static void
@@ -135,13 +137,15 @@ front_page(struct visit *v, const char *head, size_t head_len)
 	put_page(v, 200, "text/html; charset=utf-8", page);
 }
 
-static void
+/* Returns what sconce_writev() does. */
+static int
 put_chunk(struct visit *v, const char *text, size_t len, bool last)
 {
 	struct pieces pieces = { .count = 0 };
 
-	pieces_add_chunk(&pieces, text, len, last);
-	sconce_writev(&v->sock, pieces.iov, pieces.count);
+	if (!v->head)
+		pieces_add_chunk(&pieces, text, len, last);
+	return sconce_writev(&v->sock, pieces.iov, pieces.count);
 }
 
 static void
@@ -192,6 +196,10 @@ begin_big(struct visit *v)
 
 	snprintf(length, sizeof(length), "%u", BIG_BYTES);
 	put_head(v, 200, "text/plain", "Content-Length", length);
+	if (v->head) {
+		finish(v);
+		return;
+	}
 	v->work = BIG;
 	v->left = BIG_BYTES;
 	more_of_big(v);
@@ -201,6 +209,10 @@ static void
 begin_slow(struct visit *v)
 {
 	put_head(v, 200, "text/plain", "Transfer-Encoding", "chunked");
+	if (v->head) {
+		finish(v);
+		return;
+	}
 	v->work = SLOW;
 	v->lines = SLOW_LINES;
 	slow_line(&v->timer, v);
@@ -263,18 +275,18 @@ echo(struct visit *v, char *buf, size_t len)
 	char *payload;
 	size_t payload_len;
 	ssize_t taken = recode_payload(&v->body, buf, len, &payload, &payload_len);
+	int result = taken < 0 ? -EBADMSG : put_chunk(v, payload, payload_len, v->body.done);
 
-	if (taken < 0) {
+	if (result < 0) {
 		sconce_close(&v->sock, SCONCE_REASON_LOCAL);
 		return;
 	}
-	put_chunk(v, payload, payload_len, v->body.done);
 	if ((size_t)taken < len)
 		sconce_unread(&v->sock, buf + taken, len - (size_t)taken);
 	if (v->body.done)
 		finish(v);
-	else if (sconce_queued(&v->sock) > 0)
-		sconce_pause(&v->sock, SCONCE_PAUSE_APP);
+	else if (result == SCONCE_QUEUED)
+		sconce_pause(&v->sock, SCONCE_PAUSE_APP); /* until event_drain; what is only gathered brings none */
 }
 
 static void
@@ -292,6 +304,7 @@ static void
 begin(struct visit *v, const struct sconce_http_head *head, char *buf, size_t head_len, size_t len)
 {
 	v->keep = head->keep_alive;
+	v->head = head->method_id == SCONCE_HTTP_HEAD;
 	v->site->answered++;
 	if (head->body != SCONCE_HTTP_BODY_NONE) {
 		begin_echo(v, head, buf + head_len, len - head_len);
@@ -314,7 +327,8 @@ begin(struct visit *v, const struct sconce_http_head *head, char *buf, size_t he
 	}
 	if (path_is(head, buf, "/cut")) {
 		put_head(v, 200, "text/plain", "Content-Length", "1000");
-		sconce_printf(&v->sock, "Half of a thousand bytes");
+		if (!v->head)
+			sconce_printf(&v->sock, "Half of a thousand bytes");
 		v->keep = false;
 	} else if (path_is(head, buf, "/")) {
 		front_page(v, buf, head_len);
@@ -454,7 +468,6 @@ open_service(struct demo *demo, char *config, size_t size, int *port_out)
 {
 	struct config_report report = { .out = stderr };
 	struct service *sv;
-	struct sconce_fail fail;
 	int port = FIRST_PORT, error;
 
 	snprintf(config, size, config_format, demo->sites[0].address, demo->sites[1].address, port);
@@ -465,7 +478,7 @@ open_service(struct demo *demo, char *config, size_t size, int *port_out)
 	for (;;) {
 		char listen[32], message[128];
 
-		error = service_open(sv, &fail);
+		error = service_open(sv, NULL);
 		if (error == 0 || error != -EADDRINUSE || port == FIRST_PORT + PORTS)
 			break;
 		port++;
@@ -473,10 +486,21 @@ open_service(struct demo *demo, char *config, size_t size, int *port_out)
 		param_set_service(sv, NULL, "listen", listen, message, sizeof(message));
 	}
 	if (error < 0)
-		fprintf(stderr, "sconced: %s\n", fail.text);
+		fprintf(stderr, "sconced: cannot listen on %s: %s\n", sv->conf.listen, sconce_strerror(error));
 	snprintf(config, size, config_format, demo->sites[0].address, demo->sites[1].address, port);
 	*port_out = port;
 	return error;
+}
+
+/* One line of what to try: a command, or none, and what it shows. */
+static void
+print_try(const char *option, const char *page, int port, const char *shows)
+{
+	char command[80] = "";
+
+	if (page != NULL)
+		snprintf(command, sizeof(command), "curl %shttp://127.0.0.1:%d/%s", option, port, page);
+	printf("    %-46s %s\n", command, shows);
 }
 
 static void
@@ -485,13 +509,13 @@ print_guide(const struct demo *demo, const char *config, int port)
 	printf("sconced %s: a demonstration.  The configuration:\n\n%s\n", sconce_version(), config);
 	printf("Backends %s and %s serve behind it.  Open\n\n    http://127.0.0.1:%d/\n\nor try\n\n",
 	    demo->sites[0].name, demo->sites[1].name, port);
-	printf("    curl http://127.0.0.1:%d/                  who answered, and what it was asked\n", port);
-	printf("    curl -N http://127.0.0.1:%d/slow           a chunked answer, as it comes\n", port);
-	printf("    curl -d 'hello' http://127.0.0.1:%d/echo   a POST, echoed\n", port);
-	printf("    curl -o /dev/null http://127.0.0.1:%d/big  100 MiB; with --limit-rate 1M, a slow reader\n", port);
-	printf("    curl http://127.0.0.1:%d/down              a backend goes away for %d s, the other goes on;\n"
-	    "%47stwice: 503, until they are back\n", port, DOWN_SECONDS, "");
-	printf("    curl http://127.0.0.1:%d/cut               a backend that dies halfway is noticed\n", port);
+	print_try("", "", port, "who answered, and what it was asked");
+	print_try("-N ", "slow", port, "a chunked answer, as it comes");
+	print_try("-d hello ", "echo", port, "a POST, echoed");
+	print_try("-o /dev/null ", "big", port, "100 MiB; with --limit-rate 1M, a slow reader");
+	print_try("", "down", port, "a backend goes away for a while, the other goes on;");
+	print_try(NULL, NULL, port, "twice: 503, until they are back");
+	print_try("", "cut", port, "a backend that dies halfway is noticed");
 	printf("\nIt serves until ^C.\n");
 }
 

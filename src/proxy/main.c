@@ -20,19 +20,74 @@ struct arguments {
 	int		status;		/* to exit with at once; negative: go on */
 };
 
+enum { WRONG_USAGE = 2 };		/* an exit status */
+
 static void
-print_help(FILE *out)
+print_usage(FILE *out)
 {
 	fprintf(out,
 	    "usage: sconced [--config=FILE] [--check]\n"
 	    "       sconced --demo\n"
-	    "\n"
+	    "       sconced --help | --version\n");
+}
+
+static void
+print_help(void)
+{
+	print_usage(stdout);
+	printf("\n"
 	    "  -c, --config=FILE   read FILE instead of %s\n"
 	    "                      or %s\n"
 	    "      --check         read it, say what is wrong, and exit\n"
 	    "      --demo          serve a demonstration on 127.0.0.1:8080\n"
 	    "  -h, --help          this\n"
 	    "  -V, --version       the version\n", default_configs[0], default_configs[1]);
+}
+
+/* Says what is wrong (if getopt has not) and how it is done. */
+static void
+refuse(struct arguments *a, const char *what)
+{
+	if (what != NULL)
+		fprintf(stderr, "sconced: %s\n", what);
+	print_usage(stderr);
+	a->status = WRONG_USAGE;
+}
+
+static void
+take_config(struct arguments *a, const char *path)
+{
+	if (a->config != NULL)
+		refuse(a, "--config is given twice");
+	else if (path[0] == '\0')
+		refuse(a, "--config needs the name of a file");
+	a->config = path;
+}
+
+static void
+take_option(struct arguments *a, int option)
+{
+	switch (option) {
+	case 'c':
+		take_config(a, optarg);
+		break;
+	case 'd':
+		a->demo = true;
+		break;
+	case 'k':
+		a->check = true;
+		break;
+	case 'h':
+		print_help();
+		a->status = 0;
+		break;
+	case 'V':
+		printf("sconced %s\n", sconce_version());
+		a->status = 0;
+		break;
+	default:
+		refuse(a, NULL);
+	}
 }
 
 static struct arguments
@@ -46,37 +101,23 @@ parse_arguments(int argc, char **argv)
 		{ "version", no_argument, NULL, 'V' },
 		{ NULL, 0, NULL, 0 },
 	};
+	static char name[] = "sconced";
 	struct arguments a = { .status = -1 };
 	int option;
 
-	while ((option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1) {
-		switch (option) {
-		case 'c':
-			a.config = optarg;
-			break;
-		case 'd':
-			a.demo = true;
-			break;
-		case 'k':
-			a.check = true;
-			break;
-		case 'h':
-			print_help(stdout);
-			a.status = 0;
-			return a;
-		case 'V':
-			printf("sconced %s\n", sconce_version());
-			a.status = 0;
-			return a;
-		default:
-			fprintf(stderr, "sconced --help lists the options\n");
-			a.status = 1;
-			return a;
-		}
-	}
+	if (argc > 0)
+		argv[0] = name;			/* for getopt's messages */
+	while (a.status < 0 && (option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1)
+		take_option(&a, option);
+	if (a.status >= 0)
+		return a;
 	if (optind < argc) {
-		fprintf(stderr, "sconced: unexpected argument '%s'; sconced --help lists the options\n", argv[optind]);
-		a.status = 1;
+		fprintf(stderr, "sconced: unexpected argument '%s'\n", argv[optind]);
+		refuse(&a, NULL);
+	} else if (a.demo && a.check) {
+		refuse(&a, "--demo has no configuration to --check");
+	} else if (a.demo && a.config != NULL) {
+		refuse(&a, "--demo brings its own configuration: no --config with it");
 	}
 	return a;
 }
@@ -109,20 +150,33 @@ raise_limits(void)
 }
 
 static void
-on_signal(struct sconce_loop *loop, int signo, void *arg)
+on_stop(struct sconce_loop *loop, int signo, void *arg)
 {
 	(void)loop;
 	(void)signo;
 	proxy_stop(arg);
 }
 
-/* Before it is said that we run: who is told may send a signal at once. */
-static int
-catch_signals(struct proxy *p)
+static void
+on_hangup(struct sconce_loop *loop, int signo, void *arg)
 {
-	int error = sconce_signal(p->loop, SIGTERM, on_signal, p);
+	(void)loop;
+	(void)signo;
+	log_line(arg, "SIGHUP: reloading is not supported yet; restart to read the configuration");
+}
 
-	return error < 0 ? error : sconce_signal(p->loop, SIGINT, on_signal, p);
+/* Before it is said that we run: who is told may send a signal at once.  The demonstration has nothing to reload, and
+ * ends with its terminal. */
+static int
+catch_signals(struct proxy *p, bool demo)
+{
+	int error = sconce_signal(p->loop, SIGTERM, on_stop, p);
+
+	if (error == 0)
+		error = sconce_signal(p->loop, SIGINT, on_stop, p);
+	if (error == 0 && !demo)
+		error = sconce_signal(p->loop, SIGHUP, on_hangup, p);
+	return error;
 }
 
 static int
@@ -139,12 +193,18 @@ serve(struct proxy *p)
 static void
 print_services(const struct proxy *p)
 {
+	char address[SCONCE_ADDR_TEXT];
+
 	for (struct link *l = p->services.next; l != &p->services; l = l->next) {
 		const struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
+		unsigned nodes;
 
-		if (sv->listening)
-			printf("service %s: listening on %s, pool %s (%u nodes)\n", sv->name, sv->conf.listen,
-			    sv->conf.pool->name, sv->conf.pool->node_count);
+		if (!sv->listening)
+			continue;
+		nodes = sv->conf.pool->node_count;
+		printf("service %s: listening on %s, pool %s (%u node%s)\n", sv->name,
+		    sconce_addr_text(&sv->listener.addr, address, sizeof(address)), sv->conf.pool->name, nodes,
+		    nodes == 1 ? "" : "s");
 	}
 }
 
@@ -155,16 +215,16 @@ configure(struct proxy *p, const char *path, bool check)
 	struct config_report report = { .out = stderr };
 	int error = config_load_file(p, path, &report);
 
-	if (error == 0 && check) {
+	if (error == 0)
+		error = config_check(p, path, &report);
+	if (error == 0 && check)
 		printf("%s: ok\n", path);
-		return true;
-	}
-	if (error == 0)
+	else if (error == 0)
 		error = config_open(p, &report);
-	if (error == 0)
-		return true;
-	fprintf(stderr, "sconced: %s; not started\n", report.errors > 1 ? "there are errors" : "there is an error");
-	return false;
+	if (error < 0 && report.errors > 0)
+		fprintf(stderr, "sconced: %s%s\n", report.errors > 1 ? "there are errors" : "there is an error",
+		    check ? "" : "; not started");
+	return error == 0;
 }
 
 static int
@@ -204,7 +264,7 @@ main(int argc, char **argv)
 	raise_limits();
 	status = proxy_init(&p);
 	if (status == 0) {
-		status = catch_signals(&p);
+		status = catch_signals(&p, a.demo);
 		if (status < 0)
 			proxy_fini(&p);
 	}

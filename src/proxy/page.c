@@ -4,12 +4,31 @@
 
 #include <stdio.h>
 
+static const char *
+general(int status)
+{
+	switch (status) {
+	case 408:
+		return "The request did not come in time";
+	case 431:
+		return "The head of the request is too large";
+	case 501:
+		return "What the request asks for is not done here";
+	case 503:
+		return "There is no memory for the request";
+	default:
+		return NULL;
+	}
+}
+
 /* PB's shape: <h1>CODE - text</h1>, then a message. */
 static size_t
 make_body(char *buf, size_t size, int status, const char *why)
 {
 	int n = snprintf(buf, size, "<h1>%d - %s</h1>\n", status, sconce_http_reason(status));
 
+	if (why == NULL)
+		why = general(status);
 	if (why != NULL)
 		n += snprintf(buf + n, size - (size_t)n, "%s.\n", why);
 	return (size_t)n;

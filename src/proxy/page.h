@@ -4,8 +4,8 @@
 
 #include "client.h"
 
-/* Writes a small page that says `status` and, if not NULL, why (static text, never the client's own words).  c->keep
- * tells whether the connection goes on.  Returns what sconce_write() does. */
+/* Writes a small page that says `status` and why (static text, never the client's own words; NULL for what there is
+ * to say of that status in general).  c->keep tells whether the connection goes on.  Returns what sconce_write() does. */
 int page_write(struct client *c, int status, const char *why);
 
 #endif

@@ -9,9 +9,12 @@
 #include <string.h>
 #include <strings.h>
 
-enum { MAX_SECONDS = 1000000 };		/* timeouts of sockets go up to 24 days */
+enum {
+	MAX_SECONDS = 1000000,		/* timeouts of sockets go up to 24 days */
+	MAX_FEW = 1000
+};
 
-enum type { BOOL, INT, SIZE, SECONDS, ROLE, LISTEN, POOL, BALANCE, LATER };
+enum type { BOOL, INT, FEW, SIZE, SECONDS, ROLE, LISTEN, POOL, BALANCE, LATER };
 
 struct param {
 	const char	*name;
@@ -38,7 +41,7 @@ static const struct param service_params[] = {
 	{ "buffer_uploads", LATER, NULL, false, 0 },
 	{ "buffer_uploads_path", LATER, NULL, false, 0 },
 	{ "client_sndbuf_size", LATER, NULL, true, 0 },
-	{ "connect_ahead", INT, "0", false, AT(connect_ahead) },
+	{ "connect_ahead", FEW, "0", false, AT(connect_ahead) },
 	{ "connect_timeout", SECONDS, "5", false, AT(connect_timeout) },
 	{ "default_service", LATER, NULL, false, 0 },
 	{ "dirindexing", LATER, NULL, false, 0 },
@@ -96,6 +99,8 @@ enum {
 	POOL_PARAMS = sizeof(pool_params) / sizeof(pool_params[0])
 };
 
+_Static_assert(SERVICE_PARAMS <= 64, "a bit for each in service->set and service->failed");
+
 /* What DEFAULT said, for each service parameter. */
 struct defaults {
 	char		*value[SERVICE_PARAMS];
@@ -118,21 +123,28 @@ defaults_free(struct defaults *d)
 }
 
 const char *
-param_name(unsigned i)
+param_name(enum param_kind kind, unsigned i)
 {
-	if (i < SERVICE_PARAMS)
-		return service_params[i].name;
-	i -= SERVICE_PARAMS;
+	if (kind == PARAM_OF_SERVICES)
+		return i < SERVICE_PARAMS ? service_params[i].name : NULL;
 	return i < POOL_PARAMS ? pool_params[i].name : NULL;
 }
 
 static const struct param *
-find(const struct param *params, unsigned count, const char *name)
+find(enum param_kind kind, const char *name)
 {
-	for (unsigned i = 0; i < count; i++)
-		if (strcmp(params[i].name, name) == 0)
-			return &params[i];
+	const char *candidate;
+
+	for (unsigned i = 0; (candidate = param_name(kind, i)) != NULL; i++)
+		if (strcmp(candidate, name) == 0)
+			return kind == PARAM_OF_SERVICES ? &service_params[i] : &pool_params[i];
 	return NULL;
+}
+
+static uint64_t
+bit_of(const struct param *param)
+{
+	return UINT64_C(1) << (param - service_params);
 }
 
 /* ---- values ---- */
@@ -230,6 +242,20 @@ wrong(const struct setting *s, const char *format, ...)
 	return PARAM_VALUE;
 }
 
+/* No parameter of this kind of object. */
+static enum param_result
+unknown(const struct setting *s, enum param_kind kind)
+{
+	bool pool = kind == PARAM_OF_POOLS;
+
+	if (find(pool ? PARAM_OF_SERVICES : PARAM_OF_POOLS, s->name) != NULL) {
+		wrong(s, "'%s' is a parameter of %s", s->name, pool ? "services" : "pools");
+		return PARAM_KIND;
+	}
+	wrong(s, "Unknown %s parameter '%s'", pool ? "pool" : "service", s->name);
+	return PARAM_UNKNOWN;
+}
+
 static enum param_result
 set_role(const struct setting *s, enum role *role)
 {
@@ -253,7 +279,7 @@ set_listen(const struct setting *s, char **listen)
 	char *copy;
 
 	if (sconce_addr_parse(s->value, &addr, &fail) < 0)
-		return wrong(s, "Listen argument must be ip:port or port, e.g. 192.168.0.1:80 or 81 (%s)", fail.text);
+		return wrong(s, "%s", endpoint_reason(&fail));
 	copy = strdup(s->value);
 	if (copy == NULL)
 		return PARAM_NO_MEMORY;
@@ -267,6 +293,8 @@ set_pool(const struct setting *s, struct pool **pool)
 {
 	struct pool *found = pool_find(s->proxy, s->value);
 
+	if (found == NULL && service_find(s->proxy, s->value) != NULL)
+		return wrong(s, "'%s' is a service, not a pool", s->value);
 	if (found == NULL)
 		return wrong(s, "Pool '%s' not found", s->value);
 	*pool = found;
@@ -281,10 +309,13 @@ set_value(const struct setting *s, const struct param *param, char *conf)
 	switch (param->type) {
 	case BOOL:
 		return parse_bool(s->value, at) ? PARAM_OK :
-		    wrong(s, "Expecting boolean value for parameter '%s'", s->name);
+		    wrong(s, "Expecting boolean value for parameter '%s': on or off (1, 0, yes, no, true, false)", s->name);
 	case INT:
 		return parse_int(s->value, INT_MAX, at) ? PARAM_OK :
 		    wrong(s, "Expecting integer value for parameter '%s'", s->name);
+	case FEW:
+		return parse_int(s->value, MAX_FEW, at) ? PARAM_OK :
+		    wrong(s, "Expecting integer value for parameter '%s' (up to %d)", s->name, MAX_FEW);
 	case SECONDS:
 		return parse_int(s->value, MAX_SECONDS, at) ? PARAM_OK :
 		    wrong(s, "Expecting integer value for parameter '%s' (seconds, up to %d)", s->name, MAX_SECONDS);
@@ -307,7 +338,8 @@ set_value(const struct setting *s, const struct param *param, char *conf)
 	return PARAM_LATER;
 }
 
-/* Setting the role gives every parameter its default (D.3). */
+/* Setting the role gives every parameter its default (D.3), unless it has been set before: nothing that a file says
+ * is lost without a word. */
 static enum param_result
 apply_defaults(struct setting s, struct service *sv, const struct defaults *d)
 {
@@ -316,7 +348,7 @@ apply_defaults(struct setting s, struct service *sv, const struct defaults *d)
 	for (unsigned i = 0; i < SERVICE_PARAMS && result == PARAM_OK; i++) {
 		s.name = service_params[i].name;
 		s.value = d->value[i] != NULL ? d->value[i] : service_params[i].initial;
-		if (s.value != NULL)
+		if (s.value != NULL && !(sv->set & bit_of(&service_params[i])))
 			result = set_value(&s, &service_params[i], (char *)&sv->conf);
 	}
 	return result;
@@ -327,33 +359,44 @@ param_set_service(struct service *sv, struct defaults *d, const char *name, cons
     size_t size)
 {
 	struct setting s = { sv->proxy, name, value, message, size };
-	const struct param *param = find(service_params, SERVICE_PARAMS, name);
+	const struct param *param = find(PARAM_OF_SERVICES, name);
 	enum param_result result;
 
-	if (param == NULL) {
-		wrong(&s, "Unknown service parameter '%s'", name);
-		return PARAM_UNKNOWN;
-	}
-	if (param->type != LATER && !param->any_role && sv->conf.role != ROLE_REVERSE_PROXY) {
-		wrong(&s, "The '%s' option can only be set on a 'reverse_proxy' service", name);
+	if (param == NULL)
+		return unknown(&s, PARAM_OF_SERVICES);
+	/* Where the role was wrong the rest is still checked, as if it had been right. */
+	if (param->type != LATER && !param->any_role && sv->conf.role != ROLE_REVERSE_PROXY && !param_failed(sv, "role")) {
+		wrong(&s, "The '%s' option can only be set on a 'reverse_proxy' service: SET role comes first", name);
 		return PARAM_ROLE;
 	}
 	result = set_value(&s, param, (char *)&sv->conf);
 	if (result == PARAM_OK && param->type == ROLE)
 		result = apply_defaults(s, sv, d);
+	if (result == PARAM_OK) {
+		sv->set |= bit_of(param);
+		sv->failed &= ~bit_of(param);
+	} else {
+		sv->failed |= bit_of(param);
+	}
 	return result;
+}
+
+bool
+param_failed(const struct service *sv, const char *name)
+{
+	const struct param *param = find(PARAM_OF_SERVICES, name);
+
+	return param != NULL && (sv->failed & bit_of(param)) != 0;
 }
 
 enum param_result
 param_set_pool(struct pool *pool, const char *name, const char *value, char *message, size_t size)
 {
 	struct setting s = { pool->proxy, name, value, message, size };
-	const struct param *param = find(pool_params, POOL_PARAMS, name);
+	const struct param *param = find(PARAM_OF_POOLS, name);
 
-	if (param == NULL) {
-		wrong(&s, "Unknown pool parameter '%s'", name);
-		return PARAM_UNKNOWN;
-	}
+	if (param == NULL)
+		return unknown(&s, PARAM_OF_POOLS);
 	return set_value(&s, param, (char *)&pool->conf);
 }
 
@@ -362,15 +405,13 @@ enum param_result
 param_set_default(struct defaults *d, const char *name, const char *value, char *message, size_t size)
 {
 	struct setting s = { NULL, name, value, message, size };
-	const struct param *param = find(service_params, SERVICE_PARAMS, name);
+	const struct param *param = find(PARAM_OF_SERVICES, name);
 	struct service_conf conf = { .listen = NULL };
 	enum param_result result;
 	char *copy;
 
-	if (param == NULL) {
-		wrong(&s, "Unknown service parameter '%s'", name);
-		return PARAM_UNKNOWN;
-	}
+	if (param == NULL)
+		return unknown(&s, PARAM_OF_SERVICES);
 	if (param->type == ROLE || param->type == LISTEN || param->type == POOL)
 		return wrong(&s, "Parameter '%s' has no default", name);
 	result = set_value(&s, param, (char *)&conf);

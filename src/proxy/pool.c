@@ -55,6 +55,15 @@ pool_find(const struct proxy *p, const char *name)
 
 /* ---- nodes ---- */
 
+/* The text says "endpoint '...': why"; the place is shown in the line itself. */
+const char *
+endpoint_reason(const struct sconce_fail *fail)
+{
+	const char *why = strstr(fail->text, "': ");
+
+	return why != NULL ? why + 3 : fail->text;
+}
+
 /* PB-46: port 80 if none is given. */
 static int
 node_parse(const char *text, struct sconce_addr *addr_out, char **text_out, struct sconce_fail *fail_out)
@@ -68,6 +77,10 @@ node_parse(const char *text, struct sconce_addr *addr_out, char **text_out, stru
 	if (asprintf(&full, "%s%s", text, bare ? ":80" : "") < 0)
 		return -ENOMEM;
 	error = sconce_addr_parse(full, addr_out, fail_out);
+	if (error == 0 && addr_out->any.sa_family != AF_UNIX && sconce_addr_port(addr_out) == 0) {
+		snprintf(fail_out->text, sizeof(fail_out->text), "port 0 cannot be connected to");
+		error = -EINVAL;
+	}
 	if (error < 0)
 		free(full);
 	else
@@ -179,9 +192,16 @@ pool_dead(const struct pool *pool)
 	double now = sconce_now(pool->proxy->loop);
 
 	for (unsigned i = 0; i < pool->node_count; i++)
-		if (pool->nodes[i]->open > 0 || pool->nodes[i]->rest_until <= now)
+		if (pool->nodes[i]->open > 0 || pool->nodes[i]->starved || pool->nodes[i]->rest_until <= now)
 			return false;
 	return true;
+}
+
+void
+node_starved(struct node *node)
+{
+	node->rest_until = sconce_now(node->pool->proxy->loop) + TICK_SECONDS / 2;
+	node->starved = true;
 }
 
 void
@@ -191,6 +211,7 @@ node_failed(struct node *node, const char *why)
 	if (!node->down)
 		log_line(node->pool->proxy, "pool %s: node %s is down: %s", node->pool->name, node->text, why);
 	node->down = true;
+	node->starved = false;
 }
 
 void
@@ -198,7 +219,7 @@ node_answers(struct node *node)
 {
 	if (node->down)
 		log_line(node->pool->proxy, "pool %s: node %s is up again", node->pool->name, node->text);
-	node->down = false;
+	node->down = node->starved = false;
 	node->rest_until = 0;
 }
 
@@ -206,8 +227,9 @@ void
 node_distrust(struct node *node)
 {
 	if (!node_distrusted(node))
-		log_line(node->pool->proxy, "pool %s: node %s sends more than its answers: for %d s no connection to it is "
-		    "used twice", node->pool->name, node->text, DISTRUST_SECONDS);
+		log_line(node->pool->proxy, "pool %s: node %s sends more than its answers (look for a Content-Length that is "
+		    "too small, or a body after HEAD, 204 or 304): for %d s no connection to it is used twice",
+		    node->pool->name, node->text, DISTRUST_SECONDS);
 	node->distrust_until = sconce_now(node->pool->proxy->loop) + DISTRUST_SECONDS;
 }
 

@@ -12,6 +12,7 @@ struct node {
 	unsigned	open;		/* connections, those being made included */
 	unsigned	connecting;	/* those being made */
 	bool		down;		/* the last connect failed: tried with one at a time */
+	bool		starved;	/* and the last one for want of something here: nothing is known of the node */
 	bool		removed;	/* takes no new connections; freed with the last old one */
 	double		rest_until;	/* left alone until then, in the loop's time */
 	double		distrust_until;	/* its connections are used once until then */
@@ -46,11 +47,16 @@ int pool_add(struct pool *pool, const char *text, struct sconce_fail *fail_out);
 /* Removes a node; one that is not there is fine.  Its connections are not reused.  Returns as pool_add(). */
 int pool_remove(struct pool *pool, const char *text, struct sconce_fail *fail_out);
 
+/* Of the record of an endpoint that is wrong, what is wrong with it. */
+const char *endpoint_reason(const struct sconce_fail *fail);
+
 /* The node that should get the next connection: of those that may have one, the one with the fewest.  NULL: none may. */
 struct node *pool_pick(struct pool *pool);
 /* Whether nothing can be expected of any node for now: all refused lately, and none has a connection. */
 bool pool_dead(const struct pool *pool);
 
+/* A connect to the node could not be made for want of something here (proxy_shortage()): it rests for a moment. */
+void node_starved(struct node *node);
 /* A connect to the node failed, or succeeded. */
 void node_failed(struct node *node, const char *why);
 void node_answers(struct node *node);

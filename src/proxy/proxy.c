@@ -3,8 +3,10 @@
 #include "client.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 /* ---- the tick ---- */
 
@@ -61,6 +63,81 @@ proxy_date(struct proxy *p)
 	return p->date;
 }
 
+/* ---- descriptors ---- */
+
+static rlim_t
+fd_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_NOFILE, &limit) < 0 ? RLIM_INFINITY : limit.rlim_cur;
+}
+
+/* Whether a lack of something is to be mentioned, again. */
+static bool
+shortage_told(struct proxy *p)
+{
+	double now = sconce_now(p->loop);
+
+	if (now < p->shortage_quiet)
+		return false;
+	p->shortage_quiet = now + SHORTAGE_SECONDS;
+	return true;
+}
+
+bool
+proxy_shortage(struct proxy *p, int errnum)
+{
+	char text[80];
+
+	switch (errnum) {
+	case EMFILE:
+		snprintf(text, sizeof(text), "no descriptors left (limit %llu): raise ulimit -n",
+		    (unsigned long long)fd_limit());
+		break;
+	case ENFILE:
+		snprintf(text, sizeof(text), "no descriptors left in the whole system: raise fs.file-max");
+		break;
+	case EADDRNOTAVAIL:
+		snprintf(text, sizeof(text), "no local port or address to connect from");
+		break;
+	case ENOBUFS:
+	case ENOMEM:
+		snprintf(text, sizeof(text), "no memory left for sockets");
+		break;
+	default:
+		return false;
+	}
+	if (shortage_told(p))
+		log_line(p, "%s", text);
+	return true;
+}
+
+void
+proxy_full(struct service *sv)
+{
+	if (shortage_told(sv->proxy))
+		log_line(sv->proxy, "service %s: %u clients, and no descriptors for more (limit %llu): raise ulimit -n",
+		    sv->name, (unsigned)sv->listener.connections, (unsigned long long)fd_limit());
+}
+
+void
+proxy_share_fds(struct proxy *p)
+{
+	rlim_t limit = fd_limit(), ours = OWN_FDS + p->listener_count, share = 0;
+
+	if (limit > UINT32_MAX)
+		limit = UINT32_MAX;
+	if (p->listener_count > 0 && limit > ours)
+		share = (limit - ours) / 2 / p->listener_count;
+	for (struct link *l = p->services.next; l != &p->services; l = l->next) {
+		struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
+
+		if (sv->listening)
+			sconce_listener_set_limit(&sv->listener, share > 0 ? (uint32_t)share : 1);
+	}
+}
+
 /* ---- life ---- */
 
 static void
@@ -69,7 +146,7 @@ grace_over(struct sconce_timer *t, void *arg)
 	struct proxy *p = arg;
 
 	(void)t;
-	log_line(p, "%zu clients are still busy: leaving them", p->client_count);
+	log_line(p, "%zu connection%s still busy: leaving them", p->client_count, p->client_count == 1 ? "" : "s");
 	sconce_loop_stop(p->loop);
 }
 
@@ -110,6 +187,8 @@ proxy_fini(struct proxy *p)
 void
 proxy_stop(struct proxy *p)
 {
+	size_t busy = 0;
+
 	if (p->stopping) {
 		sconce_loop_stop(p->loop);
 		return;
@@ -117,7 +196,10 @@ proxy_stop(struct proxy *p)
 	p->stopping = true;
 	for (struct link *l = p->services.next; l != &p->services; l = l->next)
 		service_close(SCONCE_CONTAINER_OF(l, struct service, link));
-	sconce_each(p->loop, client_close_idle, NULL);
+	sconce_each(p->loop, client_close_idle, &busy);
+	if (busy > 0)
+		log_line(p, "stopping: %zu connection%s busy, up to %d s; again ends now", busy, busy == 1 ? "" : "s",
+		    GRACE_SECONDS);
 	sconce_timer_start(&p->grace, GRACE_SECONDS);
 	proxy_check_stopped(p);
 }

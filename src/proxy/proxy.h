@@ -35,9 +35,13 @@ enum {
 	GRACE_SECONDS = 30,		/* for busy clients when the daemon stops */
 	LINGER_SECONDS = 5,		/* for the peer to read what was sent before a close */
 	RETRY_SECONDS = 1,		/* a node that refused is left alone; Retry-After */
-	DISTRUST_SECONDS = 60		/* a node that says more than its answers */
+	DISTRUST_SECONDS = 60,		/* a node that says more than its answers */
+	SHORTAGE_SECONDS = 60,		/* between two lines about a lack of descriptors or the like */
+	OWN_FDS = 16			/* what the loop, its pipes, signals and the three standard ones take */
 };
 #define TICK_SECONDS 0.25		/* how often what waits is looked at */
+
+struct service;
 
 struct proxy {
 	struct sconce_loop *loop;
@@ -53,6 +57,7 @@ struct proxy {
 	char		date[SCONCE_HTTP_DATE_BYTES];
 	time_t		log_second;	/* the second in which log_lines lines were logged */
 	unsigned	log_lines;
+	double		shortage_quiet;	/* nothing more is said about a lack of descriptors until then */
 	/* Scratch, valid until the hook in progress returns. */
 	char		*io;		/* IO_BYTES */
 	char		*out;		/* OUT_BYTES */
@@ -69,6 +74,14 @@ void proxy_stop(struct proxy *p);
 void proxy_tick(struct proxy *p);
 /* The last of what proxy_stop() waits for may have gone. */
 void proxy_check_stopped(struct proxy *p);
+/* Whether an error (an errno) means that descriptors, local ports or memory have run out; if so says it, once a
+ * minute. */
+bool proxy_shortage(struct proxy *p, int errnum);
+/* Shares the descriptors that RLIMIT_NOFILE allows: half of those that we do not need ourselves are for backends, and
+ * the listeners get equal parts of the other half as the limit of their connections. */
+void proxy_share_fds(struct proxy *p);
+/* A listener has as many connections as it may: said once a minute. */
+void proxy_full(struct service *sv);
 /* The date, for header fields. */
 const char *proxy_date(struct proxy *p);
 

@@ -61,7 +61,8 @@ service_accept_fail(struct sconce_listener *l, const struct sconce_fail *fail)
 {
 	struct service *sv = SCONCE_CONTAINER_OF(l, struct service, listener);
 
-	log_line(sv->proxy, "service %s: %s: %s; waiting", sv->name, fail->operation, sconce_strerror(fail->errnum));
+	if (!proxy_shortage(sv->proxy, fail->errnum))
+		log_line(sv->proxy, "service %s: %s: %s", sv->name, fail->operation, sconce_strerror(fail->errnum));
 }
 
 static const struct sconce_listener_ops service_listener_ops = {
@@ -93,6 +94,7 @@ service_open(struct service *sv, struct sconce_fail *fail_out)
 	make_lines(sv);
 	sv->listening = true;
 	sv->proxy->listener_count++;
+	proxy_share_fds(sv->proxy);
 	service_spawn(sv);
 	return 0;
 }
@@ -105,6 +107,7 @@ service_close(struct service *sv)
 	sconce_close(&sv->listener.sock, SCONCE_REASON_LOCAL);
 	sv->listening = false;
 	sv->proxy->listener_count--;
+	proxy_share_fds(sv->proxy);
 }
 
 /* ---- backends for clients ---- */
@@ -264,9 +267,10 @@ service_spawn(struct service *sv)
 			break;
 		error = backend_connect(sv, node);
 		if (error < 0) {
-			log_line(sv->proxy, "service %s: connecting to %s: %s", sv->name, node->text,
-			    sconce_strerror(error));
-			return;
+			if (!proxy_shortage(sv->proxy, -error))
+				log_line(sv->proxy, "service %s: connecting to %s: %s", sv->name, node->text,
+				    sconce_strerror(error));
+			return;			/* the tick tries again */
 		}
 	}
 	if (sv->waiting_count > 0 && pool_dead(sv->conf.pool))

@@ -33,6 +33,7 @@ struct service {
 	struct proxy	*proxy;
 	char		*name;
 	struct service_conf conf;
+	uint64_t	set, failed;	/* param.c's: which parameters SET has given a value, or a wrong one */
 	bool		enabled;	/* ENABLE was said */
 	bool		listening;	/* and done */
 	struct sconce_listener listener;
@@ -57,7 +58,7 @@ struct service *service_new(struct proxy *p, const char *name);
 void service_free(struct service *sv);
 struct service *service_find(const struct proxy *p, const char *name);
 
-/* Opens the listener.  Returns 0, or -errno with *fail_out set. */
+/* Opens the listener.  Returns 0, or -errno with *fail_out (may be NULL) set. */
 int service_open(struct service *sv, struct sconce_fail *fail_out);
 /* Closes it; what is connected stays. */
 void service_close(struct service *sv);
