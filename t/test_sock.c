@@ -214,7 +214,11 @@ START_TEST(test_fd_tty)
 	int master, slave;
 	struct end *m;
 
-	ck_assert_int_eq(openpty(&master, &slave, NULL, NULL, NULL), 0);
+	if (openpty(&master, &slave, NULL, NULL, NULL) < 0) {
+		ck_assert(access("/dev/ptmx", R_OK | W_OK) < 0 || access("/dev/pts/ptmx", F_OK) < 0);
+		printf("skip test_fd_tty: there are no terminals here\n");
+		return;
+	}
 	m = end_open(&p, "m", NULL, master);
 	ck_assert_int_eq(write(slave, "from tty", 8), 8);
 	PAIR_UNTIL(&p, m->in_len == 8);
