@@ -64,20 +64,29 @@ upload_begin(struct client *c, char *buf, size_t len)
 		c->state = CLIENT_COLLECT;
 }
 
+/* Bytes of the body into the proxy's buffer; 0 for none, also when the client is gone and has been closed. */
+static ssize_t
+read_body(struct client *c, size_t size)
+{
+	ssize_t n = sconce_read(&c->sock, c->service->proxy->io, size);
+
+	if (n == -EAGAIN)
+		return 0;
+	if (n <= 0) {
+		client_close(c, n == 0 ? SCONCE_REASON_EOF : SCONCE_REASON_ERROR);
+		return 0;
+	}
+	c->moved++;
+	return n;
+}
+
 void
 upload_collect(struct client *c)
 {
 	struct proxy *p = c->service->proxy;
-	ssize_t n = sconce_read(&c->sock, p->io, COLLECT_READ);
+	ssize_t n = read_body(c, COLLECT_READ);
 
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		client_close(c, n == 0 ? SCONCE_REASON_EOF : SCONCE_REASON_ERROR);
-		return;
-	}
-	c->moved++;
-	if (collect(c, p->io, (size_t)n) && collected(c))
+	if (n > 0 && collect(c, p->io, (size_t)n) && collected(c))
 		want_backend(c);
 }
 
@@ -153,14 +162,8 @@ void
 upload_read(struct client *c)
 {
 	struct proxy *p = c->service->proxy;
-	ssize_t n = sconce_read(&c->sock, p->io, IO_BYTES);
+	ssize_t n = read_body(c, IO_BYTES);
 
-	if (n == -EAGAIN)
-		return;
-	if (n <= 0) {
-		client_close(c, n == 0 ? SCONCE_REASON_EOF : SCONCE_REASON_ERROR);
-		return;
-	}
-	c->moved++;
-	pass(c, p->io, (size_t)n);
+	if (n > 0)
+		pass(c, p->io, (size_t)n);
 }
