@@ -525,6 +525,7 @@ START_TEST(test_trace_errors_are_passed_on)
 	char text[64];
 
 	plain_nobody(text, sizeof(text));
+	trace_quiet = false;
 	trace_start();
 	conn_init(&a, &conn_ops, -1);
 	ck_assert_int_eq(sconce_connect(&a.sock, text), 0);
