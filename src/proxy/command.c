@@ -333,6 +333,8 @@ ready(struct command *c, const struct service *sv)
 	};
 	bool all = true;
 
+	if (param_failed(sv, "role"))
+		return false;			/* what another role needs is not known */
 	for (unsigned i = 0; i < sizeof(needs) / sizeof(needs[0]); i++) {
 		if (needs[i].there)
 			continue;
