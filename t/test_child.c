@@ -1,5 +1,6 @@
 /* Children. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -12,21 +13,6 @@
 
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
-
-static struct sconce_loop *loop;
-
-static void
-setup(void)
-{
-	ck_assert_int_eq(sconce_loop_new(NULL, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
-}
 
 /* What was told of a child. */
 struct note {

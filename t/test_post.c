@@ -1,5 +1,6 @@
 /* Posts from other threads, and deferred calls that never end. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,30 +10,6 @@
 #include <unistd.h>
 
 #include <sconce/sconce.h>
-
-static struct sconce_loop *loop;
-
-static double
-real_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-setup(void)
-{
-	ck_assert_int_eq(sconce_loop_new(NULL, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
-}
 
 /* What the calls of a test note. */
 struct note {

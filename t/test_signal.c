@@ -1,5 +1,6 @@
 /* Signals. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,20 +15,16 @@
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
 
-static struct sconce_loop *loop;
-
-static double
-real_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* How often each signal was told, and in which thread. */
 static int told[NSIG];
 static pthread_t told_in;
+
+static void
+setup_signals(void)
+{
+	memset(told, 0, sizeof(told));
+	setup();
+}
 
 static void
 note_signal(struct sconce_loop *l, int signo, void *arg)
@@ -54,20 +51,6 @@ static void
 turn(void)
 {
 	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
-}
-
-static void
-setup(void)
-{
-	memset(told, 0, sizeof(told));
-	ck_assert_int_eq(sconce_loop_new(NULL, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
 }
 
 /* Told by the loop, not in the handler; many before a turn are told once. DS-100 */
@@ -391,7 +374,7 @@ t_suite(void)
 	TCase *t;
 
 	t = t_case(suite, "signal");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_signals, teardown);
 	tcase_add_test(t, test_signal_told_once_from_loop);
 	tcase_add_test(t, test_signal_wakes_sleeping_loop);
 	tcase_add_test(t, test_signal_storm_lets_input_through);
@@ -404,7 +387,7 @@ t_suite(void)
 	tcase_add_test(t, test_signal_no_memory_reported);
 
 	t = t_case(suite, "fork");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_signals, teardown);
 	tcase_add_test(t, test_signal_fork_parent_and_child_apart);
 	return suite;
 }

@@ -1,6 +1,7 @@
 /* Timeouts of sockets.  The clock is the real one plus `skew`, which the test moves; sockets without an fd do where
  * no bytes are needed. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,42 +14,6 @@
 
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
-
-static int64_t skew;			/* ns */
-static struct sconce_backend backend;
-static struct sconce_loop *loop;
-
-static int64_t
-skewed_now(void *ctx)
-{
-	(void)ctx;
-	return sconce_backend_libev()->now(NULL) + skew;
-}
-
-static void
-setup(void)
-{
-	struct sconce_loop_options opts = { .backend = &backend };
-
-	skew = 0;
-	backend = *sconce_backend_libev();
-	backend.now = skewed_now;
-	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
-}
-
-static void
-pass(double secs)
-{
-	skew += (int64_t)ceil(secs * 1e9);
-	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
-}
 
 /* ---- a socket that notes what happens ---- */
 
@@ -525,7 +490,7 @@ START_TEST(test_set_no_memory)
 	probe_init(&p, &probe_ops, -1);
 	probe_init(&q, &probe_ops, -1);
 	set(&q, SCONCE_TIMEOUT_ALARM, 1);
-	backend.alloc = no_memory;
+	skewed.alloc = no_memory;
 	set_input(&p, 1);
 	ck_assert_int_eq(sconce_set_timeout(&p.sock, SCONCE_TIMEOUT_ALARM, 1), -ENOMEM);
 	ck_assert_int_eq(sconce_set_timeout(&p.sock, SCONCE_TIMEOUT_ALARM, 0), 0);
@@ -533,7 +498,7 @@ START_TEST(test_set_no_memory)
 	set(&q, SCONCE_TIMEOUT_ALARM, 2);
 	set(&q, SCONCE_TIMEOUT_ALARM, 0);
 	pass(3);
-	backend.alloc = sconce_backend_libev()->alloc;
+	skewed.alloc = sconce_backend_libev()->alloc;
 	ck_assert_int_eq(p.fired, 1);
 	ck_assert_int_eq(q.fired, 0);
 }
@@ -831,7 +796,7 @@ t_suite(void)
 	TCase *t;
 
 	t = t_case(suite, "input");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_input_any_length_never_early_hardly_late);
 	tcase_add_test(t, test_input_idle_wakes_loop);
 	tcase_add_test(t, test_input_activity_restarts);
@@ -847,27 +812,27 @@ t_suite(void)
 	tcase_add_test(t, test_input_months_pass);
 
 	t = t_case(suite, "set");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_set_no_memory);
 	tcase_add_test(t, test_set_bad_arguments_refused);
 
 	t = t_case(suite, "alarm");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_lifetime_ignores_activity);
 	tcase_add_test(t, test_alarm_once_and_harmless);
 	tcase_add_test(t, test_alarm_changed_in_own_hook);
 
 	t = t_case(suite, "output");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_output_stalled_fires);
 	tcase_add_test(t, test_output_set_while_stuck);
 
 	t = t_case(suite, "close_flush");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_close_flush_deadline_closes);
 
 	t = t_case(suite, "connect");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_connect_expired_reported);
 	return suite;
 }

@@ -1,5 +1,6 @@
 /* Timers.  Most tests turn a loop whose clock the test moves: the real one plus `skew`. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <errno.h>
 #include <math.h>
@@ -10,51 +11,6 @@
 
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
-
-static int64_t skew;			/* ns */
-static struct sconce_backend backend;
-static struct sconce_loop *loop;
-
-static int64_t
-skewed_now(void *ctx)
-{
-	(void)ctx;
-	return sconce_backend_libev()->now(NULL) + skew;
-}
-
-static double
-real_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-setup(void)
-{
-	struct sconce_loop_options opts = { .backend = &backend };
-
-	skew = 0;
-	backend = *sconce_backend_libev();
-	backend.now = skewed_now;
-	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
-}
-
-static void
-pass(double secs)
-{
-	skew += (int64_t)ceil(secs * 1e9);
-	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
-}
 
 /* ---- what the tests' timers do ---- */
 
@@ -739,10 +695,10 @@ START_TEST(test_bind_no_memory_reported)
 	plain_init(&s);
 	probe_init(&p);
 	sconce_timer_start(&p.timer, 1);
-	backend.alloc = no_memory;
+	skewed.alloc = no_memory;
 	ck_assert_int_eq(sconce_timer_bind(&p.timer, &s), -ENOMEM);
 	sconce_close(&s, SCONCE_REASON_LOCAL);
-	backend.alloc = sconce_backend_libev()->alloc;
+	skewed.alloc = sconce_backend_libev()->alloc;
 	pass(1);
 	ck_assert_int_eq(p.fired, 1);
 }
@@ -755,7 +711,7 @@ t_suite(void)
 	TCase *t;
 
 	t = t_case(suite, "start");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_start_fraction_fires_after_it);
 	tcase_add_test(t, test_start_several_due_fire_in_time_order);
 	tcase_add_test(t, test_start_equal_times_fire_in_order);
@@ -771,30 +727,30 @@ t_suite(void)
 	tcase_add_test(t, test_now_is_monotonic_clock);
 
 	t = t_case(suite, "start_every");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_start_every_until_stopped_in_callback);
 	tcase_add_test(t, test_start_every_missed_beats_left_out);
 	tcase_add_test(t, test_start_every_zero_is_a_millisecond);
 	tcase_add_test(t, test_start_every_freed_in_own_callback);
 
 	t = t_case(suite, "stop");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_stop_neither_fires_nor_wakes);
 	tcase_add_test(t, test_stop_due_one_in_callback);
 
 	t = t_case(suite, "heap");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_heap_random_changes_keep_order);
 	tcase_add_test(t, test_heap_many_due_fire_sorted);
 
 	t = t_case(suite, "loop");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_run_ends_when_last_timer_has_gone);
 	tcase_add_test(t, test_loop_free_stops_timers);
 	tcase_add_test(t, test_start_in_application_loop);
 
 	t = t_case(suite, "bind");
-	tcase_add_checked_fixture(t, setup, teardown);
+	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_bind_close_stops_timer);
 	tcase_add_test(t, test_bind_moved_or_untied_survives_close);
 	tcase_add_test(t, test_bind_callback_closes_its_socket);

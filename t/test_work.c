@@ -1,5 +1,6 @@
 /* The pool of threads. */
 #include "harness.h"
+#include "one_loop.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -15,30 +16,6 @@
 
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
-
-static struct sconce_loop *loop;
-
-static double
-real_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
-static void
-setup(void)
-{
-	ck_assert_int_eq(sconce_loop_new(NULL, &loop), 0);
-}
-
-static void
-teardown(void)
-{
-	sconce_verify(loop);
-	ck_assert_int_eq(sconce_loop_free(loop), 0);
-}
 
 static int
 thread_count(void)
