@@ -54,6 +54,17 @@ teardown(void)
 	ck_assert_int_eq(sconce_loop_free(loop), 0);
 }
 
+/* A backend's alloc that gives memory `allocs_left` times. */
+static int allocs_left;
+
+static inline void *
+few_allocs(void *ptr, size_t size, void *ctx)
+{
+	if (size > 0 && allocs_left-- <= 0)
+		return NULL;
+	return sconce_backend_libev()->alloc(ptr, size, ctx);
+}
+
 /* Time passes, and the loop turns. */
 static inline void
 pass(double secs)

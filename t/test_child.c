@@ -325,16 +325,6 @@ START_TEST(test_child_no_descriptors_reported)
 }
 END_TEST
 
-static int allocs_left;
-
-static void *
-few_allocs(void *ptr, size_t size, void *ctx)
-{
-	if (size > 0 && allocs_left-- <= 0)
-		return NULL;
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Whichever allocation fails: refused, and nothing is told. HZ-22 */
 START_TEST(test_child_no_memory_reported)
 {

@@ -274,16 +274,6 @@ START_TEST(test_signal_handler_keeps_errno)
 }
 END_TEST
 
-static int allocs_left;
-
-static void *
-few_allocs(void *ptr, size_t size, void *ctx)
-{
-	if (size > 0 && allocs_left-- <= 0)
-		return NULL;
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Whichever allocation fails, or without descriptors: refused, and the disposition is as before. HZ-22 */
 START_TEST(test_signal_no_memory_reported)
 {

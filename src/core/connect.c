@@ -155,7 +155,7 @@ succeed(struct sconce_sock *s)
 {
 	s->errnum = 0;			/* of an earlier attempt */
 	s->_flags &= ~(uint32_t)(SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT | FL_STUCK);
-	if (s->_queue != NULL && s->_queue->head != NULL)
+	if (has_items(s))
 		s->_flags |= FL_DRAIN;	/* who wrote was told to wait */
 	sconce__interest(s);
 	sconce__unread_wake(s);		/* what the handshake has read along */

@@ -160,6 +160,19 @@ struct sconce__side {
 	struct sconce_sock *sock;
 };
 
+/* Whether something waits to be sent; gathered bytes apart. */
+static inline bool
+has_items(const struct sconce_sock *s)
+{
+	return s->_queue != NULL && s->_queue->head != NULL;
+}
+
+static inline bool
+has_transport(const struct sconce_sock *s)
+{
+	return (s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL;
+}
+
 /* ---- loop ---- */
 
 struct sconce__call {
@@ -374,6 +387,25 @@ void sconce__side_hot(struct sconce_sock *s);			/* recomputes FL_SIDE_HOT */
 void sconce__pause_set(struct sconce_sock *s, unsigned why, bool on);	/* SCONCE_PAUSE_... bits, with all that follows */
 void sconce__sock_relist(struct sconce_sock *s);			/* a closed socket has something for step 6 */
 void sconce__sock_unhold(struct sconce_sock *s);			/* loop_free: a closed socket's holds are void */
+
+static inline uint64_t
+high_mark(const struct sconce_sock *s)
+{
+	return s->_side != NULL && s->_side->marks_set ? s->_side->high : s->loop->high;
+}
+
+static inline uint64_t
+low_mark(const struct sconce_sock *s)
+{
+	return s->_side != NULL && s->_side->marks_set ? s->_side->low : s->loop->low;
+}
+
+/* The gather buffer is filled without asking for the cap. */
+static inline bool
+cap_is_wide(const struct sconce_sock *s)
+{
+	return (s->_side == NULL || !s->_side->cap_set) && s->loop->cap >= GATHER_SIZE;
+}
 
 static inline unsigned
 sock_wants(const struct sconce_sock *s)

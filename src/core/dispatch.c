@@ -12,8 +12,7 @@ may_gather(struct sconce_sock *s)
 	const struct sconce__queue *q = s->_queue;
 
 	return !(s->_flags & FL_NO_FAST_WRITE) && (q == NULL || (q->head == NULL && q->done == NULL)) && s->fd >= 0 &&
-	    !s->closed && (s->_side == NULL || !s->_side->cap_set) && s->loop->cap >= GATHER_SIZE &&
-	    sconce__gather_ready(s->loop);
+	    !s->closed && cap_is_wide(s) && sconce__gather_ready(s->loop);
 }
 
 /* An application runs the loop inside a hook: what the outer socket has gathered becomes an item. */
@@ -150,22 +149,19 @@ static void
 tell_marks(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
-	struct sconce__side *side = s->_side;
-	bool own = side != NULL && side->marks_set;
-	uint64_t high = own ? side->high : l->high, low = own ? side->low : l->low;
 
-	if ((s->_flags & FL_HIGH) && sconce_queued(s) <= low) {
+	if ((s->_flags & FL_HIGH) && sconce_queued(s) <= low_mark(s)) {
 		s->_flags &= ~(uint32_t)FL_HIGH;
 		if (s->ops->event_low != NULL)
 			frame(l, s, s->ops->event_low, "event_low");
 	}
-	if (!s->closed && (s->_flags & FL_DRAIN) && !(s->_flags & FL_STUCK) && (s->_queue == NULL || s->_queue->head == NULL)) {
+	if (!s->closed && (s->_flags & FL_DRAIN) && !(s->_flags & FL_STUCK) && !has_items(s)) {
 		s->_flags &= ~(uint32_t)FL_DRAIN;
 		sconce__output_moved(s);
 		if (s->ops->event_drain != NULL)
 			frame(l, s, s->ops->event_drain, "event_drain");
 	}
-	if (!s->closed && !(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high) {
+	if (!s->closed && !(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high_mark(s)) {
 		s->_flags |= FL_HIGH;
 		if (s->ops->event_high != NULL)
 			frame(l, s, s->ops->event_high, "event_high");
@@ -233,9 +229,7 @@ tell_hup(struct sconce_sock *s)
 static void
 settle_queue(struct sconce_sock *s)
 {
-	if (!sconce__flush(s, true) && !(s->_flags & FL_STUCK) && s->_queue != NULL && s->_queue->head != NULL &&
-	    !s->_queue->wait_done && s->_queue->head->kind != ITEM_TRANSFER)
-		sconce__sock_later(s);		/* it has had its share of this turn */
+	sconce__flush(s, true);
 	run_completions(s);
 	if (s->closed)
 		return;
@@ -360,8 +354,7 @@ write_ready(struct sconce_loop *l, struct sconce_sock *s)
 		l->current = s;
 		l->gather_for = may_gather(s) ? s : NULL;
 	}
-	if ((s->_flags & (FL_WISH_WRITE | FL_STUCK | FL_WR_END)) == FL_WISH_WRITE && (s->_queue == NULL || s->_queue->head == NULL) &&
-	    l->gather_len == 0)
+	if ((s->_flags & (FL_WISH_WRITE | FL_STUCK | FL_WR_END)) == FL_WISH_WRITE && !has_items(s) && l->gather_len == 0)
 		CALL_HOOK(l, s, "event_write", 0, s->ops->event_write(s));
 }
 
@@ -461,8 +454,8 @@ ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 static inline bool
 is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
 {
-	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && (s->_side == NULL || !s->_side->cap_set) &&
-	    l->depth == 0 && l->reserve_queue != NULL && !l->observed && l->cap >= GATHER_SIZE;
+	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && cap_is_wide(s) && l->depth == 0 &&
+	    l->reserve_queue != NULL && !l->observed;
 }
 
 /* The gathered bytes of the current socket could not all be sent. */

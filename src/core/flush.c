@@ -26,10 +26,7 @@ sconce__set_stuck(struct sconce_sock *s)
 void
 sconce__note_high(struct sconce_sock *s)
 {
-	const struct sconce__side *side = s->_side;
-	uint64_t high = side != NULL && side->marks_set ? side->high : s->loop->high;
-
-	if (!(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high)
+	if (!(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high_mark(s))
 		sconce__sock_dirty(s);
 }
 
@@ -94,7 +91,7 @@ sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int count, b
 	int flags = MSG_NOSIGNAL | (more ? MSG_MORE : 0);
 	ssize_t n;
 
-	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL)
+	if (has_transport(s))
 		return sconce__transport_writev(s, iov, count);
 	do
 		n = plain_send(s, iov, count, flags);
@@ -305,7 +302,7 @@ send_run(struct sconce_sock *s, size_t *budget)
 	}
 	if (n == (ssize_t)total)
 		return true;
-	if (n > 0 && (s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL)
+	if (n > 0 && has_transport(s))
 		return true;			/* a transport takes as much as it likes */
 	sconce__set_stuck(s);
 	return false;
@@ -371,7 +368,7 @@ file_step(struct sconce_sock *s, struct sconce__item *it)
 	off_t offset = it->file.offset;
 	ssize_t n;
 
-	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL)
+	if (has_transport(s))
 		return copy_file(s, it, step);
 	do
 		n = l->be->sendfile(s->fd, it->file.fd, &offset, step, l->ctx);
@@ -454,11 +451,13 @@ sconce__flush(struct sconce_sock *s, bool from_loop)
 		return sconce_queued(s) == 0;
 	if (l->gather_owner == s && l->gather_len > 0 && !send_gathered(s))
 		return false;
-	while (s->_queue != NULL && s->_queue->head != NULL && !s->_queue->wait_done && budget > 0)
+	while (has_items(s) && !s->_queue->wait_done && budget > 0)
 		if (!send_head(s, from_loop, &budget))
 			break;
-	if (s->_queue != NULL && s->_queue->head != NULL) {
-		if (budget == 0 && from_loop)
+	if (has_items(s)) {
+		/* A transfer that waits for its source, or was stopped by its own budget, comes back by itself. */
+		if (from_loop && !(s->_flags & FL_STUCK) && !s->_queue->wait_done &&
+		    (budget == 0 || s->_queue->head->kind != ITEM_TRANSFER))
 			sconce__sock_later(s);	/* it has had its share of this turn */
 		return false;
 	}
@@ -472,11 +471,11 @@ sconce__try_shutdown(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	int r;
 
-	if (!(s->_flags & FL_WR_SHUT) || (s->_queue != NULL && s->_queue->head != NULL) || s->fd < 0 ||
+	if (!(s->_flags & FL_WR_SHUT) || has_items(s) || s->fd < 0 ||
 	    (s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)) ||
 	    (l->gather_owner == s && l->gather_len > 0))
 		return;
-	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL) {
+	if (has_transport(s)) {
 		r = sconce__transport_shutdown(s);
 		if (r == -EAGAIN)
 			return;

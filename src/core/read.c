@@ -60,7 +60,7 @@ sconce__kernel_read(struct sconce_sock *s, void *buf, size_t len)
 	struct iovec iov = { .iov_base = buf, .iov_len = len };
 	ssize_t n;
 
-	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL) {
+	if (has_transport(s)) {
 		n = sconce__transport_readv(s, &iov, 1);
 		if (n < 0) {
 			errno = (int)-n;

@@ -102,7 +102,7 @@ sconce__arm(struct sconce_sock *s)
 	s->_flags &= ~(uint32_t)FL_INTEREST;
 	if (s->fd < 0 || s->closed)
 		return;
-	if (!(s->_flags & FL_STUCK) && s->_queue != NULL && s->_queue->head != NULL)
+	if (!(s->_flags & FL_STUCK) && has_items(s))
 		wants &= ~(unsigned)SCONCE_WRITE;	/* event_write waits for an empty queue */
 	if (s->_flags & FL_SIDE_HOT)
 		wants = sconce__transport_wants(s, wants);
@@ -438,7 +438,7 @@ discard(struct sconce_sock *s)
 	struct iovec iov = { .iov_base = waste, .iov_len = sizeof(waste) };
 	ssize_t n;
 
-	if ((s->_flags & FL_SIDE_HOT) && s->_side->transport != NULL)
+	if (has_transport(s))
 		n = sconce__transport_readv(s, &iov, 1);
 	else if ((n = l->be->recv(s->fd, waste, sizeof(waste), 0, l->ctx)) < 0)
 		n = -errno;
@@ -505,7 +505,7 @@ sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out)
 		return -ENOBUFS;
 	if (!(s->_flags & FL_STUCK))
 		sconce__flush(s, false);
-	if (sconce_queued(s) > 0 || (s->_queue != NULL && s->_queue->head != NULL))
+	if (sconce_queued(s) > 0 || has_items(s))
 		return -EBUSY;
 	if (unread > 0)
 		memcpy(buf, side->unread + side->unread_off, unread);

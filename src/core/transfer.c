@@ -77,7 +77,7 @@ sconce__transfer_fini(struct sconce_loop *l)
 static bool
 plain(const struct sconce_sock *s)
 {
-	return s->_side == NULL || s->_side->transport == NULL;
+	return !has_transport(s);
 }
 
 static void
@@ -354,12 +354,12 @@ splice_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 static enum pump
 finish(struct sconce_sock *dst, int status)
 {
-	if (status < 0 && dst->_queue->head->done != NULL)
-		dst->_queue->wait_done = 1;
 	if (status < 0 && dst->_queue->head->done == NULL) {
 		sconce__send_failed(dst, -status);	/* nobody would notice the hole */
 		return PUMP_FAILED;
 	}
+	if (status < 0)
+		dst->_queue->wait_done = 1;
 	sconce__finish_head(dst, status);
 	return PUMP_DONE;
 }

@@ -15,12 +15,6 @@ can_send(const struct sconce_sock *s)
 }
 
 static bool
-has_items(const struct sconce_sock *s)
-{
-	return s->_queue != NULL && s->_queue->head != NULL;
-}
-
-static bool
 has_gathered(const struct sconce_sock *s)
 {
 	return s->loop->gather_len > 0 && s->loop->gather_owner == s;
@@ -176,8 +170,7 @@ gather(struct sconce_sock *s, const struct iovec *iov, int count, size_t total)
 {
 	struct sconce_loop *l = s->loop;
 
-	if (s != l->current || has_items(s) || (s->_flags & FL_NO_FAST_WRITE) || !sconce__gather_ready(l) ||
-	    (s->_side != NULL && s->_side->cap_set) || l->cap < GATHER_SIZE)
+	if (s != l->current || has_items(s) || (s->_flags & FL_NO_FAST_WRITE) || !sconce__gather_ready(l) || !cap_is_wide(s))
 		return false;
 	if (l->gather_len + total > GATHER_SIZE)
 		sconce__flush(s, false);
