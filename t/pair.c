@@ -757,3 +757,13 @@ fault_sends(void)
 {
 	return fault.send + fault.sendmsg + fault.writev + fault.sendfile;
 }
+
+void
+pair_open_counted(struct pair *p, enum wire wire, uint64_t low, uint64_t high)
+{
+	struct sconce_loop_options opts = { .backend = fault_backend(), .low = low, .high = high };
+
+	pair_open_with(p, wire, NULL, NULL, &opts);
+	pair_quiet(p);
+	fault_reset();
+}

@@ -117,6 +117,9 @@ void pair_open(struct pair *p, enum wire wire);
 void pair_open_with(struct pair *p, enum wire wire, const struct sconce_sock_ops *a, const struct sconce_sock_ops *b,
 	const struct sconce_loop_options *opts);
 
+/* The usual fixture: both ends with all hooks on the counting backend, settled, counts cleared.  Marks in bytes; 0: the default. */
+void pair_open_counted(struct pair *p, enum wire wire, uint64_t low, uint64_t high);
+
 /* Forgets all that was in `p`, which holds no loop. */
 void pair_clear(struct pair *p);
 

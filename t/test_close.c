@@ -14,25 +14,15 @@ static struct pair p;
 static char big[4 * 1024 * 1024];
 
 static void
-setup_wire(enum wire wire)
-{
-	struct sconce_loop_options opts = { .backend = fault_backend(), .high = 10000, .low = 1000 };
-
-	pair_open_with(&p, wire, NULL, NULL, &opts);
-	pair_quiet(&p);
-	fault_reset();
-}
-
-static void
 setup(void)
 {
-	setup_wire(WIRE_UNIX);
+	pair_open_counted(&p, WIRE_UNIX, 1000, 10000);
 }
 
 static void
 setup_tcp(void)
 {
-	setup_wire(WIRE_TCP);
+	pair_open_counted(&p, WIRE_TCP, 1000, 10000);
 }
 
 static void

@@ -16,21 +16,13 @@ static char big[4 * 1024 * 1024];
 static void
 setup(void)
 {
-	struct sconce_loop_options opts = { .backend = fault_backend() };
-
-	pair_open_with(&p, WIRE_UNIX, NULL, NULL, &opts);
-	pair_quiet(&p);
-	fault_reset();
+	pair_open_counted(&p, WIRE_UNIX, 0, 0);
 }
 
 static void
 setup_tcp(void)
 {
-	struct sconce_loop_options opts = { .backend = fault_backend() };
-
-	pair_open_with(&p, WIRE_TCP, NULL, NULL, &opts);
-	pair_quiet(&p);
-	fault_reset();
+	pair_open_counted(&p, WIRE_TCP, 0, 0);
 }
 
 static void
