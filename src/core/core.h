@@ -205,7 +205,8 @@ struct wheel {
 	void **slots;				/* [WHEEL_LEVELS][WHEEL_SLOTS] of nodes; NULL until used */
 	uint64_t map[WHEEL_LEVELS][WHEEL_SLOTS / 64];	/* slots that may hold something */
 	int64_t tick;				/* the next 16 ms tick to look at */
-	int64_t next;				/* ns: no slot is due before; INT64_MAX: empty */
+	int64_t next_tick;			/* no slot is due before; INT64_MAX: empty */
+	int64_t next;				/* the same in ns */
 	size_t count;
 };
 
@@ -226,9 +227,9 @@ struct sconce_loop {
 	bool turn_wanted;			/* work for the next turn exists */
 	bool ending;				/* in steps 4 to 6 */
 	bool step7;				/* in post-loop callbacks */
-	uint32_t now_ms;			/* of now, since start */
 	uint64_t hooks;				/* run so far */
 	int64_t now, start;			/* ns */
+	int64_t now_ms;				/* of now, since start */
 	uint64_t turn;
 	char *read_buf;				/* READ_SHARED; NULL until used */
 
@@ -286,7 +287,7 @@ struct sconce_loop {
 	size_t starved_count;
 	int fresh_fd;				/* just made by us: needs no prepare(); -1 none */
 	int accepting_fd;			/* offered to an accept hook; -1 none */
-	struct sconce_sock *newest;		/* what that hook made of it */
+	struct sconce_sock *newest;		/* what that hook made of it; armed when the hook returns */
 	struct sconce__signals *signals;
 	struct sconce__child *children;
 
@@ -378,6 +379,7 @@ void sconce__sock_dirty(struct sconce_sock *s);			/* to be settled at the end of
 void sconce__sock_later(struct sconce_sock *s);			/* to be settled in the next turn */
 void sconce__interest(struct sconce_sock *s);			/* flags that decide interest have changed */
 void sconce__arm(struct sconce_sock *s);				/* applies it */
+void sconce__arm_new(struct sconce_sock *s);			/* the same, of one that most likely just reads */
 int sconce__attach_fd(struct sconce_sock *s, int fd);			/* gives an fd to a socket without one */
 void sconce__drop_fd(struct sconce_sock *s);			/* takes it away again and closes it (connect tries the next address) */
 void sconce__sock_remove_now(struct sconce_sock *s);		/* FL_WATCH: off every list, be->del(handed on), table and counts; no hook */
@@ -424,6 +426,8 @@ sock_wants(const struct sconce_sock *s)
 void sconce__enter(struct sconce_loop *l, struct sconce_sock *s);	/* hooks of `s` follow; NULL: other callbacks */
 void sconce__leave(struct sconce_loop *l);				/* flushes all that they wrote */
 void sconce__flush_dirty(struct sconce_loop *l);
+/* `s` is readable, and it is a hook of `outer` that knows: its dispatch, as plain as if the backend had said so. */
+void sconce__ready_within(struct sconce_sock *outer, struct sconce_sock *s);
 void sconce__step4(struct sconce_loop *l);				/* pushed-back input */
 void sconce__hook_begin(struct sconce_loop *l, const struct sconce_sock *s, const char *name, int64_t arg, void *mark);
 void sconce__hook_end(struct sconce_loop *l, const struct sconce_sock *s, const char *name, void *mark);

@@ -435,12 +435,27 @@ ready_slow(struct sconce_sock *s, unsigned events)
 	sconce__leave(l);
 }
 
+/* sconce__leave() of the outermost dispatch, which has written nothing that still waits. */
+static inline void
+leave_quiet(struct sconce_loop *l)
+{
+	l->gather_for = NULL;
+	l->current = NULL;
+	l->depth = 0;
+	if (l->end_wanted)
+		sconce__feed(l);
+}
+
 /* Readable input that the fast path has offered once, and is not done with. */
 static COLD void
 ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 {
 	if (!s->closed && l->current == s)
 		read_again(l, s);
+	if (s->closed && l->current == s && l->gather_len == 0 && l->dirty.head == NULL) {
+		leave_quiet(l);
+		return;
+	}
 	if (l->current == NULL && !s->closed)
 		l->current = s;			/* an application's nested run came between */
 	sconce__leave(l);
@@ -495,11 +510,24 @@ sconce_backend_ready(struct sconce_sock *s, unsigned events)
 		}
 		l->gather_len = 0;
 	}
-	l->gather_for = NULL;
-	l->current = NULL;
-	l->depth = 0;
-	if (unlikely(l->end_wanted))
-		sconce__feed(l);
+	leave_quiet(l);
+}
+
+void
+sconce__ready_within(struct sconce_sock *outer, struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	bool flat = l->depth == 1 && l->current == outer && l->gather_len == 0;
+
+	if (flat) {
+		l->depth = 0;
+		l->current = NULL;
+	}
+	sconce_backend_ready(s, SCONCE_READ);
+	if (flat) {
+		l->depth = 1;
+		l->current = outer;
+	}
 }
 
 /* ---- step 4 ---- */

@@ -253,20 +253,24 @@ accept_failed(struct sconce_listener *l, int errnum)
 	}
 }
 
-/* With deferaccept its first data is there: reading at once spares a turn. */
+/* What the hook made of the fd begins to be watched.  With deferaccept its first data is there, and reading it before that
+ * spares a turn. */
 static void
-read_early(struct sconce_sock *s)
+begin_watching(struct sconce_listener *l, struct sconce_sock *s)
 {
-	if (!s->closed && !(s->_flags & FL_PAUSED) && s->ops->event_read != NULL)
-		sconce_backend_ready(s, SCONCE_READ);
+	if (s->_flags & FL_WATCH)
+		return;				/* not a connection; it may go at any time */
+	s->_flags &= ~(uint32_t)FL_INTEREST;
+	if (l->_defer && !(s->_flags & FL_PAUSED))
+		sconce__ready_within(&l->sock, s);
+	if (!s->closed)
+		sconce__arm_new(s);
 }
 
 static void
 accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 {
 	struct sconce_loop *loop = l->sock.loop;
-	struct sconce_sock *s;
-	bool made;
 	int r;
 
 	sconce__addr_unmap(peer);
@@ -274,16 +278,12 @@ accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 	loop->newest = NULL;
 	CALL_HOOK(loop, &l->sock, "accept", fd, r = l->ops->accept(l, fd, peer));
 	loop->fresh_fd = loop->accepting_fd = -1;
-	s = loop->newest;
-	made = s != NULL;
-	if (r < 0) {
-		if (!made)
-			loop->be->close(fd, loop->ctx);
-		return;
-	}
-	l->accepted++;
-	if (l->_defer && made)
-		read_early(s);
+	if (loop->newest != NULL)
+		begin_watching(l, loop->newest);
+	else if (r < 0)
+		loop->be->close(fd, loop->ctx);
+	if (r >= 0)
+		l->accepted++;
 }
 
 static void

@@ -46,13 +46,13 @@ sconce__feed_turn(struct sconce_loop *l)
 static void
 keep_update(struct sconce_loop *l)
 {
-	bool alive = l->count > 0 || l->refs > 0;
+	bool alive = (l->count | l->refs) != 0;
 
-	if (alive != l->kept) {
-		l->kept = alive;
-		if (l->be->keep != NULL)
-			l->be->keep(alive, l->ctx);
-	}
+	if (likely(alive == l->kept))
+		return;
+	l->kept = alive;
+	if (l->be->keep != NULL)
+		l->be->keep(alive, l->ctx);
 }
 
 void
@@ -109,7 +109,7 @@ void
 sconce__read_clock(struct sconce_loop *l)
 {
 	l->now = l->be->now(l->ctx);
-	l->now_ms = (uint32_t)((l->now - l->start) / 1000000);
+	l->now_ms = (l->now - l->start) / 1000000;
 }
 
 void
@@ -314,7 +314,7 @@ turn_deadline(struct sconce_loop *l, double limit)
 	if (l->timeout >= 0 && (limit < 0 || l->timeout < limit))
 		limit = l->timeout;
 	if (limit >= 0) {
-		l->now = l->be->now(l->ctx);
+		sconce__read_clock(l);
 		at = limit > 0 ? seconds_from(l->now, limit) : 0;
 		if (at < deadline)
 			deadline = at;

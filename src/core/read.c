@@ -8,7 +8,11 @@
 void
 sconce__input_end(struct sconce_sock *s, int errnum)
 {
-	sconce__pause_set(s, SCONCE_PAUSE_END, true);
+	uint32_t before = s->_flags;
+
+	s->_flags |= SCONCE_PAUSE_END;
+	if (!(before & FL_PAUSED))
+		sconce__interest(s);
 	TRACE_STATE(s->loop, s, "input end", errnum);
 	if (errnum != 0) {
 		sconce__send_failed(s, errnum);		/* an error on a stream ends both directions */
@@ -46,7 +50,7 @@ active(struct sconce_sock *s, size_t n, size_t len)
 {
 	if (s->loop->depth == 0)
 		sconce__read_clock(s->loop);	/* the time of the last wait is not the time */
-	s->_clock[0] = s->loop->now_ms;
+	s->_clock[0] = (uint32_t)s->loop->now_ms;
 	if (n == len)
 		s->_flags |= FL_READ_FULL;
 	if (unlikely(s->_flags & FL_IDLE_OFF))
@@ -339,7 +343,7 @@ read_full(struct sconce_sock *s, ssize_t n)
 static inline ssize_t
 read_some(struct sconce_sock *s, ssize_t n, size_t len)
 {
-	s->_clock[0] = s->loop->now_ms;
+	s->_clock[0] = (uint32_t)s->loop->now_ms;
 	s->_flags |= FL_READ_TRIED;
 	return likely((size_t)n < len) ? n : read_full(s, n);
 }

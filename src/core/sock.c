@@ -121,6 +121,17 @@ sconce__arm(struct sconce_sock *s)
 }
 
 void
+sconce__arm_new(struct sconce_sock *s)
+{
+	const uint32_t special = FL_PAUSED | FL_WISH_WRITE | FL_STUCK | FL_SOURCE | FL_SIDE_HOT | FL_IDLE_OFF | FL_INTEREST;
+
+	if (s->_flags & special)
+		sconce__arm(s);
+	else
+		s->loop->be->arm(s, SCONCE_READ, s->loop->ctx);
+}
+
+void
 sconce__pause_set(struct sconce_sock *s, unsigned why, bool on)
 {
 	uint32_t old = s->_flags & FL_PAUSED, now = on ? old | why : old & ~why;
@@ -215,6 +226,14 @@ sconce__side_hot(struct sconce_sock *s)
 	s->_flags = hot ? s->_flags | FL_SIDE_HOT : s->_flags & ~(uint32_t)FL_SIDE_HOT;
 }
 
+/* Another one may come: the backend's slot is new then. */
+static void
+forget_fd(struct sconce_sock *s)
+{
+	memset(&s->_slot, 0, sizeof(s->_slot));
+	s->fd = -1;
+}
+
 int
 sconce__attach_fd(struct sconce_sock *s, int fd)
 {
@@ -224,10 +243,9 @@ sconce__attach_fd(struct sconce_sock *s, int fd)
 	if (fd != l->fresh_fd && !(s->_flags & FL_WATCH) && l->be->prepare(fd, l->ctx) < 0)
 		return -errno;
 	s->fd = fd;
-	memset(&s->_slot, 0, sizeof(s->_slot));
 	r = l->be->add(s, l->ctx);
 	if (r < 0)
-		s->fd = -1;
+		forget_fd(s);
 	return r;
 }
 
@@ -240,7 +258,7 @@ sconce__drop_fd(struct sconce_sock *s)
 		return;
 	l->be->del(s, false, l->ctx);
 	l->be->close(s->fd, l->ctx);
-	s->fd = -1;
+	forget_fd(s);
 	s->_flags &= ~(uint32_t)(FL_HUP_WATCHED | FL_HUP_TOLD | FL_NOTSOCK);
 }
 
@@ -257,7 +275,7 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 	s->loop = l;
 	s->fd = -1;
 	s->_flags = flags | (ops->event_read == NULL ? SCONCE_PAUSE_WISH : 0) | (fd < 0 ? FL_STUCK : 0);
-	s->_clock[0] = l->now_ms;
+	s->_clock[0] = (uint32_t)l->now_ms;
 	r = sconce__table_add(l, s);
 	if (r < 0)
 		return r;
@@ -269,6 +287,8 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 		}
 		if (flags & FL_INTERNAL)
 			l->be->arm(s, sock_wants(s), l->ctx);
+		else if (fd == l->accepting_fd && !(flags & FL_WATCH))
+			s->_flags |= FL_INTEREST;	/* listen.c arms it */
 		else
 			sconce__interest(s);
 	}
@@ -297,16 +317,27 @@ sconce_sock_init_sized(struct sconce_sock *s, struct sconce_loop *loop, const st
 /* ---- ends ---- */
 
 static void
-drop_gathered(struct sconce_sock *s)
+drop_gathered(struct sconce_loop *l, struct sconce_sock *s)
 {
-	struct sconce_loop *l = s->loop;
-
-	if (l->gather_owner == s)
+	if (l->gather_owner == s) {
+		l->gather_owner = NULL;
 		l->gather_len = 0;
+	}
 	if (l->gather_for == s)
 		l->gather_for = NULL;
-	if (l->gather_owner == s)
-		l->gather_owner = NULL;
+}
+
+/* Drops what waits to be sent; completions will be told.  Returns how many bytes were accepted for nothing, all told. */
+static uint64_t
+drop_output(struct sconce_loop *l, struct sconce_sock *s)
+{
+	uint64_t unsent = 0;
+
+	if (s->_queue != NULL || l->gather_len > 0)
+		unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
+	drop_gathered(l, s);
+	sconce__cancel(s, -ECANCELED);
+	return unsent;
 }
 
 /* Everything that must be silent at once.  Allocates nothing and runs no hook. */
@@ -314,7 +345,6 @@ static void
 end(struct sconce_sock *s, int reason)
 {
 	struct sconce_loop *l = s->loop;
-	uint64_t unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
 
 	TRACE_STATE(l, s, "closed", reason);
 	sconce__timeouts_cancel(s);
@@ -325,11 +355,9 @@ end(struct sconce_sock *s, int reason)
 		sconce__connect_fini(s);
 		sconce__transfer_source_closed(s);
 	}
-	drop_gathered(s);
-	sconce__cancel(s, -ECANCELED);
+	s->unsent = drop_output(l, s);
 	s->closed = true;
 	s->reason = (uint8_t)reason;
-	s->unsent = unsent;
 	if (listed(s))
 		sconce__list_remove(l, s);
 	s->_flags &= ~(uint32_t)(FL_DIRTY | FL_INTEREST | FL_SOURCE);
@@ -340,13 +368,21 @@ end(struct sconce_sock *s, int reason)
 	sconce__feed(l);
 }
 
+/* What the kernel has not refused yet is offered once. */
+static void
+offer(struct sconce_sock *s)
+{
+	if (!(s->_flags & FL_STUCK) && s->fd >= 0)
+		sconce__flush(s, false);
+}
+
 void
 sconce_close(struct sconce_sock *s, int reason)
 {
 	if (s->closed)
 		return;
-	if (!(s->_flags & FL_STUCK) && s->fd >= 0)
-		sconce__flush(s, false);
+	if (s->_queue != NULL || s->loop->gather_len > 0)
+		offer(s);
 	end(s, reason > 0 && reason <= UINT8_MAX ? reason : SCONCE_REASON_LOCAL);
 }
 
@@ -503,8 +539,7 @@ sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out)
 		return -EBUSY;
 	if (unread > size)
 		return -ENOBUFS;
-	if (!(s->_flags & FL_STUCK))
-		sconce__flush(s, false);
+	offer(s);
 	if (sconce_queued(s) > 0 || has_items(s))
 		return -EBUSY;
 	if (unread > 0)
@@ -520,13 +555,20 @@ sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out)
 /* ---- step 6 ---- */
 
 static void
+run_done(struct sconce_sock *s)
+{
+	if (s->_queue != NULL)
+		sconce__run_done(s, INT32_MAX);
+}
+
+static void
 say_farewell(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 
 	if (s->ops->event_close != NULL)
 		CALL_HOOK(l, s, "event_close", s->reason, s->ops->event_close(s));
-	sconce__run_done(s, INT32_MAX);
+	run_done(s);
 	if (s->_side != NULL)
 		sconce__transport_fini(s);
 	if (s->fd >= 0 && !(s->_flags & FL_WATCH)) {
@@ -545,9 +587,10 @@ let_go(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	struct sconce__side *side = s->_side;
 
-	if (s->_queue != NULL)
+	if (s->_queue != NULL) {
 		s->_queue->lost = 0;
-	sconce__queue_trim(s);
+		sconce__queue_trim(s);
+	}
 	sconce__table_remove(l, s);
 	if (l->newest == s)
 		l->newest = NULL;
@@ -573,8 +616,7 @@ finish(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	void (*destroy)(struct sconce_sock *) = s->ops->destroy;
 
-	sconce__enter(l, NULL);
-	sconce__run_done(s, INT32_MAX);
+	run_done(s);
 	if (s->_fd_holds == 0)
 		say_farewell(s);
 	if (s->_fd_holds == FAREWELL && s->_holds == 0 && s->_prevp == NULL) {
@@ -582,7 +624,6 @@ finish(struct sconce_sock *s)
 		if (destroy != NULL)
 			CALL_HOOK(l, s, "destroy", 0, destroy(s));
 	}
-	sconce__leave(l);
 }
 
 void
@@ -597,10 +638,12 @@ sconce__step6(struct sconce_loop *l)
 	batch.tail = l->closing.tail;
 	batch.head->_prevp = &batch.head;
 	list_init(&l->closing);
+	sconce__enter(l, NULL);
 	while ((s = batch.head) != NULL) {
 		sconce__list_remove(l, s);
 		finish(s);
 	}
+	sconce__leave(l);
 }
 
 void

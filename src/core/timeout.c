@@ -15,8 +15,6 @@
  * The other kinds are rare: a quiet timer in the heap, in the side record. */
 #include "core.h"
 
-#include <math.h>
-
 enum {
 	TICK_MS = 16,
 	NS_PER_MS = 1000000,
@@ -39,30 +37,32 @@ slot_from(int64_t tick, int level)
 	return (tick + ((int64_t)1 << level) - 1) >> level;
 }
 
-static int64_t
-slot_ns(const struct sconce_loop *l, int level, int64_t n)
-{
-	return l->start + (n << level) * TICK_MS * NS_PER_MS;
-}
-
 /* The number of ms since the loop's start, in 64 bits. */
 static int64_t
 ms_at(const struct sconce_loop *l, int64_t now)
 {
-	return (now - l->start) / NS_PER_MS;
+	return likely(now == l->now) ? l->now_ms : (now - l->start) / NS_PER_MS;
+}
+
+/* The tick before which no slot is due; INT64_MAX: none ever is. */
+static void
+set_next(struct sconce_loop *l, int64_t tick)
+{
+	l->wheel.next_tick = tick;
+	l->wheel.next = tick == INT64_MAX ? INT64_MAX : l->start + tick * TICK_MS * NS_PER_MS;
 }
 
 /* Bits of one level's map, by slot number. */
 static void
 map_set(uint64_t map[WHEEL_SLOTS / 64], int64_t n)
 {
-	map[n / 64 % 2] |= (uint64_t)1 << (n % 64);
+	map[n >> 6 & 1] |= (uint64_t)1 << (n & 63);
 }
 
 static void
 map_clear(uint64_t map[WHEEL_SLOTS / 64], int64_t n)
 {
-	map[n / 64 % 2] &= ~((uint64_t)1 << (n % 64));
+	map[n >> 6 & 1] &= ~((uint64_t)1 << (n & 63));
 }
 
 static void
@@ -79,8 +79,9 @@ node_link(void **slot, void **node)
 
 /* May be in a slot, or in the list of a sweep. */
 static void
-node_unlink(struct wheel *w, void **node)
+node_unlink(struct sconce_loop *l, void **node)
 {
+	struct wheel *w = &l->wheel;
 	void **prev = node[1], **next = node[0];
 	uintptr_t slot = ((uintptr_t)prev - (uintptr_t)w->slots) / sizeof(void *);
 
@@ -91,7 +92,7 @@ node_unlink(struct wheel *w, void **node)
 		map_clear(w->map[slot / WHEEL_SLOTS], (int64_t)slot);
 	node[0] = node[1] = NULL;
 	if (--w->count == 0)
-		w->next = INT64_MAX;
+		set_next(l, INT64_MAX);
 }
 
 /* How many slots after number `from` the first one in use is; WHEEL_SLOTS: none is. */
@@ -114,34 +115,38 @@ static void
 find_next(struct sconce_loop *l)
 {
 	struct wheel *w = &l->wheel;
+	int64_t next = INT64_MAX;
 
-	w->next = INT64_MAX;
 	for (int g = 0; w->count > 0 && g < WHEEL_LEVELS; g++) {
 		int64_t from = slot_from(w->tick, g);
 		int ahead = map_find(w->map[g], from);
 
-		if (ahead < WHEEL_SLOTS && slot_ns(l, g, from + ahead) < w->next)
-			w->next = slot_ns(l, g, from + ahead);
+		if (ahead < WHEEL_SLOTS && (from + ahead) << g < next)
+			next = (from + ahead) << g;
 	}
-}
-
-/* The tick that `now` is in. */
-static int64_t
-tick_at(const struct sconce_loop *l, int64_t now)
-{
-	return ms_at(l, now) / TICK_MS;
+	set_next(l, next);
 }
 
 /* Moves the wheel on as far as is known to be empty. */
 static void
-wheel_advance(struct sconce_loop *l, int64_t tick)
+wheel_advance(struct wheel *w, int64_t tick)
 {
-	struct wheel *w = &l->wheel;
-
-	if (w->next != INT64_MAX && tick_at(l, w->next) < tick)
-		tick = tick_at(l, w->next);
+	if (w->next_tick < tick)
+		tick = w->next_tick;
 	if (w->tick < tick)
 		w->tick = tick;
+}
+
+/* The finest level whose 128 slots from `from` on reach as far as `due`. */
+static int
+level_for(int64_t from, int64_t due)
+{
+	uint64_t spans = (uint64_t)(due - from) / WHEEL_SLOTS;
+	int g = spans == 0 ? 0 : 64 - __builtin_clzll(spans);
+
+	while (g < WHEEL_LEVELS - 1 && slot_from(due, g) - slot_from(from, g) >= WHEEL_SLOTS)
+		g++;			/* at most once, for what rounding up adds */
+	return g;
 }
 
 /* Puts `s`, which is not in the wheel, where its timeout ends.  All slots in use are among the 128 of their level from
@@ -150,23 +155,22 @@ static void
 wheel_insert(struct sconce_loop *l, struct sconce_sock *s, int64_t now)
 {
 	struct wheel *w = &l->wheel;
-	int64_t now_ms = ms_at(l, now), first = now_ms / TICK_MS + 1, due, n;
+	int64_t now_ms = ms_at(l, now), first = (int64_t)((uint64_t)now_ms / TICK_MS) + 1, due, n;
 	int32_t ago = (int32_t)((uint32_t)now_ms - s->_clock[0]);
-	int g = 0;
+	int g;
 
-	wheel_advance(l, first);
+	wheel_advance(w, first);
 	/* One more, since both times are rounded down. */
-	due = (now_ms - ago + s->_clock[1] + 1 + TICK_MS - 1) / TICK_MS;
+	due = (int64_t)((uint64_t)(now_ms - ago + s->_clock[1] + 1 + TICK_MS - 1) / TICK_MS);
 	if (due < first)
 		due = first;
-	while (g < WHEEL_LEVELS - 1 && slot_from(due, g) - slot_from(w->tick, g) >= WHEEL_SLOTS)
-		g++;
+	g = level_for(w->tick, due);
 	n = slot_from(due, g);
 	node_link(wheel_slot(w, g, n), s->_idle);
 	map_set(w->map[g], n);
 	w->count++;
-	if (slot_ns(l, g, n) < w->next) {
-		w->next = slot_ns(l, g, n);
+	if (n << g < w->next_tick) {
+		set_next(l, n << g);
 		sconce__deadline_changed(l);
 	}
 }
@@ -175,7 +179,7 @@ static void
 wheel_remove(struct sconce_sock *s)
 {
 	if (s->_idle[1] != NULL)
-		node_unlink(&s->loop->wheel, s->_idle);
+		node_unlink(s->loop, s->_idle);
 }
 
 /* ---- input idle ---- */
@@ -272,7 +276,7 @@ slot_run(struct sconce_loop *l, void **slot)
 	*list = node;
 	node[1] = list;
 	while ((node = *list) != NULL) {
-		node_unlink(w, node);
+		node_unlink(l, node);
 		idle_look(l, SCONCE_CONTAINER_OF(node, struct sconce_sock, _idle));
 	}
 }
@@ -281,7 +285,7 @@ void
 sconce__timeouts_run(struct sconce_loop *l)
 {
 	struct wheel *w = &l->wheel;
-	int64_t end = tick_at(l, l->now);
+	int64_t end = l->now_ms / TICK_MS;
 
 	if (w->next > l->now)
 		return;
@@ -310,7 +314,7 @@ sconce__timeouts_next(const struct sconce_loop *l)
 int
 sconce__timeouts_init(struct sconce_loop *l)
 {
-	l->wheel.next = INT64_MAX;
+	set_next(l, INT64_MAX);
 	l->wheel.slots = sconce__zalloc(l, (SWEEP + 1) * sizeof(void *));
 	return l->wheel.slots != NULL ? 0 : -ENOMEM;
 }
@@ -493,7 +497,10 @@ timeout_start(struct sconce_sock *s, enum sconce_timeout_kind kind, double secs)
 static uint32_t
 ms_of(double secs)
 {
-	return secs > 0 ? (uint32_t)ceil(secs < 1e-6 ? 1 : secs * 1000 - 1e-6) : 0;
+	double ms = secs < 1e-6 ? 1 : secs * 1000 - 1e-6;
+	uint32_t whole = (uint32_t)ms;
+
+	return secs > 0 ? whole + (whole < ms) : 0;
 }
 
 int
@@ -534,6 +541,6 @@ sconce__timeouts_cancel(struct sconce_sock *s)
 	set_fired(s, false);
 	s->_flags &= ~(uint32_t)FL_IDLE_OFF;
 	s->_clock[1] = 0;
-	for (int kind = 0; kind < SCONCE_TIMEOUT_KINDS; kind++)
+	for (int kind = 0; s->_side != NULL && kind < SCONCE_TIMEOUT_KINDS; kind++)
 		timeout_drop(s, (enum sconce_timeout_kind)kind);
 }

@@ -241,7 +241,7 @@ fill_pipe(struct sconce__transfer *t)
 	if (n > 0) {
 		t->in_pipe = (uint64_t)n;
 		moved(t, (size_t)n);
-		src->_clock[0] = l->now_ms;
+		src->_clock[0] = (uint32_t)l->now_ms;
 		if (src->_flags & FL_IDLE_OFF)
 			sconce__idle_resume(src);
 		t->small = (size_t)n < SPLICE_MIN / 2 ? t->small + 1 : 0;
