@@ -7,6 +7,7 @@
  *   read.c      reading and pushing back
  *   write.c     the write calls: what is gathered, sent, queued
  *   queue.c     items and their memory, completions
+ *   gather.c    the buffer for what the socket being dispatched writes
  *   flush.c     queue -> kernel
  *   transfer.c  one socket's input as an item of another's queue
  *   timer.c     a pairing heap; timeout.c: the wheel of idle timeouts, the kinds
@@ -71,7 +72,7 @@ enum {
 	FL_WATCH = 1 << 26,		/* a struct sconce_watch; the fd is not ours */
 	FL_INTERNAL = 1 << 27,		/* the library's own: not counted, does not keep the loop */
 	FL_SOURCE = 1 << 28,		/* a transfer wants this socket's input */
-	FL_SIDE_HOT = 1 << 29,		/* pushed-back input, a transport or a transfer: take the slow path */
+	FL_SIDE_HOT = 1 << 29,		/* pushed-back input, a transport, a transfer, a small cap: take the slow path */
 	FL_IDLE_OFF = 1 << 30,		/* input-idle timeout set but not in the wheel */
 	FL_CONNECT_TOLD = (int)(1u << 31)	/* event_connect is due: the connect (or handshake) is decided */
 };
@@ -95,6 +96,7 @@ struct sconce__item {
 	union {
 		struct { uint32_t off, cap; } bytes;	/* in the payload behind this header */
 		const char *ref;
+		uint32_t mark;				/* of a completion in the gather buffer: bytes before it */
 		struct { int64_t offset; int fd; } file;
 		struct sconce__transfer *transfer;
 		struct sconce_sock *sock;		/* of a failed call: whose done() this is */
@@ -217,12 +219,13 @@ struct sconce_loop {
 	struct sconce_sock *gather_for;		/* may append to the gather buffer; NULL: nobody */
 	struct sconce__item *gather;		/* POOL_GATHER, GATHER_SIZE of payload; NULL: no memory */
 	size_t gather_len;
+	struct sconce__item *marks, *marks_tail;	/* completions among the gathered bytes */
 	struct sconce__queue *reserve_queue;	/* for what the kernel refuses of them; not NULL: gather is not either */
-	struct sconce_sock *gather_owner;	/* whose bytes are in it, when gather_len > 0 */
+	struct sconce_sock *gather_owner;	/* whose bytes or marks there are, when there are any */
 	struct sconce_sock *current;		/* being dispatched */
 	struct sock_list dirty;			/* to be flushed at the end of the dispatch, or in step 5 */
 	unsigned depth;				/* dispatches and callbacks on the stack */
-	bool observed;				/* trace or accounting is on */
+	bool observed;				/* trace or accounting is on; or the cap is so small that each write must ask */
 	bool end_wanted, end_fed;		/* work for this turn's end exists; feed() has been called for it */
 	bool turn_wanted;			/* work for the next turn exists */
 	bool ending;				/* in steps 4 to 6 */
@@ -304,6 +307,18 @@ struct sconce_loop {
 	size_t account_count, account_cap;
 	bool accounting;
 };
+
+static inline bool
+gather_in_use(const struct sconce_loop *l)
+{
+	return l->gather_len > 0 || l->marks != NULL;
+}
+
+static inline bool
+has_gathered(const struct sconce_sock *s)
+{
+	return s->loop->gather_owner == s && gather_in_use(s->loop);
+}
 
 /* Debug builds (-DSCONCE_DEBUG) find uses from a thread that is not the loop's. */
 #ifdef SCONCE_DEBUG
@@ -402,11 +417,17 @@ low_mark(const struct sconce_sock *s)
 	return s->_side != NULL && s->_side->marks_set ? s->_side->low : s->loop->low;
 }
 
+static inline uint64_t
+cap_of(const struct sconce_sock *s)
+{
+	return s->_side != NULL && s->_side->cap_set ? s->_side->cap : s->loop->cap;
+}
+
 /* The gather buffer is filled without asking for the cap. */
 static inline bool
 cap_is_wide(const struct sconce_sock *s)
 {
-	return (s->_side == NULL || !s->_side->cap_set) && s->loop->cap >= GATHER_SIZE;
+	return cap_of(s) >= GATHER_SIZE;
 }
 
 static inline unsigned
@@ -467,6 +488,16 @@ void sconce__queue_fini(struct sconce_loop *l);
 bool sconce__gather_ready(struct sconce_loop *l);			/* the gather buffer and its reserves exist */
 void sconce__gather_gone(struct sconce_loop *l);			/* the gather buffer is an item now */
 
+/* gather.c */
+/* `n` of the gathered bytes are in the kernel; completions may be due. */
+void sconce__gather_sent(struct sconce_loop *l, size_t n);
+/* All that is gathered goes into its owner's queue.  Returns false when there is no memory (nothing changed). */
+bool sconce__gather_commit(struct sconce_loop *l);
+/* The same, which cannot fail: at worst the gather buffer itself becomes an item. */
+void sconce__gather_spill(struct sconce_loop *l);
+/* `s` gathers no more.  Returns how many bytes are dropped; completions go into the queue, to be cancelled with it. */
+size_t sconce__gather_drop(struct sconce_sock *s);
+
 /* flush.c */
 /* Offers gathered bytes and queue to the kernel.  No hook runs.  from_loop: transfers and files may use
  * the shared buffer.  Returns true when all has gone. */
@@ -475,10 +506,6 @@ bool sconce__flush(struct sconce_sock *s, bool from_loop);
 void sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front);
 /* The same for bytes that the caller puts there. */
 char *sconce__keep_room(struct sconce_sock *s, size_t n, bool front);
-/* Gathered bytes become a queue item.  Returns false when there is no memory (nothing changed). */
-bool sconce__gather_commit(struct sconce_loop *l);
-/* The same, which cannot fail: at worst the gather buffer itself becomes the item. */
-void sconce__gather_spill(struct sconce_loop *l);
 void sconce__set_stuck(struct sconce_sock *s);			/* the kernel has refused bytes */
 void sconce__note_high(struct sconce_sock *s);			/* a queue that waits has grown: event_high may be due */
 void sconce__send_failed(struct sconce_sock *s, int errnum);

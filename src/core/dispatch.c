@@ -21,7 +21,7 @@ suspend(struct sconce_loop *l)
 {
 	struct sconce_sock *outer = l->current;
 
-	if (l->gather_len > 0)
+	if (gather_in_use(l))
 		sconce__gather_spill(l);
 	l->gather_for = NULL;
 	l->current = NULL;
@@ -43,8 +43,6 @@ sconce__enter(struct sconce_loop *l, struct sconce_sock *s)
 static COLD void
 flush_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
 {
-	char *data = item_payload(l->gather);
-
 	if (n < 0 && errno != EAGAIN) {
 		if (errno == EINTR || errno == ENOTSOCK)
 			sconce__sock_dirty(s);	/* settled with the others: it is tried again */
@@ -52,10 +50,7 @@ flush_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
 			sconce__send_failed(s, errno);	/* the kernel tells it only once */
 		return;
 	}
-	if (n > 0) {
-		memmove(data, data + n, l->gather_len - (size_t)n);
-		l->gather_len -= (size_t)n;
-	}
+	sconce__gather_sent(l, n > 0 ? (size_t)n : 0);
 	sconce__set_stuck(s);
 	sconce__gather_spill(l);
 	sconce__note_high(s);
@@ -71,9 +66,9 @@ flush_own(struct sconce_loop *l, struct sconce_sock *s)
 		sconce__sock_dirty(s);
 		return;
 	}
-	n = l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx);
+	n = l->gather_len > 0 ? l->be->send(s->fd, item_payload(l->gather), l->gather_len, MSG_NOSIGNAL, l->ctx) : 0;
 	if (likely(n == (ssize_t)l->gather_len))
-		l->gather_len = 0;
+		sconce__gather_sent(l, (size_t)n);
 	else
 		flush_refused(l, s, n);
 }
@@ -82,10 +77,10 @@ flush_own(struct sconce_loop *l, struct sconce_sock *s)
 static void
 close_frame(struct sconce_loop *l, struct sconce_sock *s)
 {
-	if (l->gather_len > 0) {
+	if (gather_in_use(l)) {
 		if (l->gather_owner == s)
 			flush_own(l, s);
-		if (l->gather_len > 0)
+		if (gather_in_use(l))
 			sconce__gather_spill(l);
 	}
 	l->gather_for = NULL;
@@ -354,7 +349,7 @@ write_ready(struct sconce_loop *l, struct sconce_sock *s)
 		l->current = s;
 		l->gather_for = may_gather(s) ? s : NULL;
 	}
-	if ((s->_flags & (FL_WISH_WRITE | FL_STUCK | FL_WR_END)) == FL_WISH_WRITE && !has_items(s) && l->gather_len == 0)
+	if ((s->_flags & (FL_WISH_WRITE | FL_STUCK | FL_WR_END)) == FL_WISH_WRITE && !has_items(s) && !gather_in_use(l))
 		CALL_HOOK(l, s, "event_write", 0, s->ops->event_write(s));
 }
 
@@ -452,7 +447,7 @@ ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 {
 	if (!s->closed && l->current == s)
 		read_again(l, s);
-	if (s->closed && l->current == s && l->gather_len == 0 && l->dirty.head == NULL) {
+	if (s->closed && l->current == s && !gather_in_use(l) && l->dirty.head == NULL) {
 		leave_quiet(l);
 		return;
 	}
@@ -469,8 +464,8 @@ ready_rest(struct sconce_loop *l, struct sconce_sock *s)
 static inline bool
 is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
 {
-	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && cap_is_wide(s) && l->depth == 0 &&
-	    l->reserve_queue != NULL && !l->observed;
+	return !(s->_flags & FL_NOT_PLAIN) && s->_queue == NULL && l->depth == 0 && l->reserve_queue != NULL &&
+	    !l->observed;
 }
 
 /* The gathered bytes of the current socket could not all be sent. */
@@ -496,7 +491,7 @@ sconce_backend_ready(struct sconce_sock *s, unsigned events)
 	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
 	l->hooks++;
 	s->ops->event_read(s);
-	if (unlikely(l->current != s || l->dirty.head != NULL ||
+	if (unlikely(l->current != s || l->dirty.head != NULL || l->marks != NULL ||
 	    (s->_flags & (FL_NOT_DONE | FL_READ_TRIED)) != FL_READ_TRIED)) {
 		ready_rest(l, s);
 		return;
@@ -517,7 +512,7 @@ void
 sconce__ready_within(struct sconce_sock *outer, struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
-	bool flat = l->depth == 1 && l->current == outer && l->gather_len == 0;
+	bool flat = l->depth == 1 && l->current == outer && !gather_in_use(l);
 
 	if (flat) {
 		l->depth = 0;

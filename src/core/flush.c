@@ -37,12 +37,7 @@ sconce__send_failed(struct sconce_sock *s, int errnum)
 
 	TRACE_STATE(l, s, "output end", errnum);
 	s->_flags = (s->_flags | FL_WR_END) & ~(uint32_t)(FL_STUCK | FL_WR_SHUT | FL_DRAIN | FL_HIGH);
-	if (l->gather_for == s)
-		l->gather_for = NULL;
-	if (l->gather_owner == s) {
-		sconce__count_lost(s, l->gather_len);
-		l->gather_len = 0;
-	}
+	sconce__count_lost(s, sconce__gather_drop(s));
 	sconce__cancel(s, -errnum);
 	if (s->_side != NULL)
 		sconce__output_moved(s);
@@ -133,63 +128,6 @@ sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front
 	memcpy(sconce__keep_room(s, n, front), data, n);
 }
 
-static struct sconce__item *
-gather_copy(struct sconce_loop *l)
-{
-	struct sconce__item *it = sconce__bytes(l, l->gather_len);
-
-	if (it != NULL)
-		memcpy(item_payload(it), item_payload(l->gather), l->gather_len);
-	return it;
-}
-
-static void
-gather_append(struct sconce_loop *l, struct sconce__item *it)
-{
-	struct sconce_sock *s = l->gather_owner;
-
-	it->len = l->gather_len;
-	l->gather_len = 0;
-	sconce__queue_append(s->_queue, it);
-	if (l->gather_for == s)
-		l->gather_for = NULL;
-	if (!(s->_flags & FL_STUCK))
-		sconce__sock_dirty(s);
-}
-
-bool
-sconce__gather_commit(struct sconce_loop *l)
-{
-	struct sconce__item *it;
-
-	if (sconce__queue(l->gather_owner) == NULL)
-		return false;
-	it = gather_copy(l);
-	if (it == NULL) {
-		sconce__queue_trim(l->gather_owner);
-		return false;
-	}
-	gather_append(l, it);
-	return true;
-}
-
-void
-sconce__gather_spill(struct sconce_loop *l)
-{
-	struct sconce__item *it;
-
-	sconce__queue_sure(l->gather_owner);
-	it = gather_copy(l);
-	if (it == NULL) {
-		it = l->gather;
-		sconce__gather_gone(l);
-		it->kind = ITEM_BYTES;
-		it->bytes.off = 0;
-		it->bytes.cap = GATHER_SIZE;
-	}
-	gather_append(l, it);
-}
-
 /* ---- sending ---- */
 
 /* The gathered bytes.  False: the kernel refused some (they are items now), or the send failed. */
@@ -198,20 +136,15 @@ send_gathered(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	struct iovec iov = { .iov_base = item_payload(l->gather), .iov_len = l->gather_len };
-	ssize_t n = sconce__kernel_send(s, &iov, 1, false);
+	ssize_t n = iov.iov_len > 0 ? sconce__kernel_send(s, &iov, 1, false) : 0;
 
 	if (n < 0 && n != -EAGAIN) {
 		sconce__send_failed(s, (int)-n);
 		return false;
 	}
-	if (n == (ssize_t)l->gather_len) {
-		l->gather_len = 0;
+	sconce__gather_sent(l, n > 0 ? (size_t)n : 0);
+	if (n == (ssize_t)iov.iov_len)
 		return true;
-	}
-	if (n > 0) {
-		memmove(iov.iov_base, (char *)iov.iov_base + n, l->gather_len - (size_t)n);
-		l->gather_len -= (size_t)n;
-	}
 	sconce__set_stuck(s);
 	sconce__gather_spill(l);
 	return false;
@@ -444,12 +377,11 @@ send_head(struct sconce_sock *s, bool from_loop, size_t *budget)
 bool
 sconce__flush(struct sconce_sock *s, bool from_loop)
 {
-	struct sconce_loop *l = s->loop;
 	size_t budget = FLUSH_BYTES;
 
 	if (s->_flags & (FL_STUCK | FL_WR_END | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT))
 		return sconce_queued(s) == 0;
-	if (l->gather_owner == s && l->gather_len > 0 && !send_gathered(s))
+	if (has_gathered(s) && !send_gathered(s))
 		return false;
 	while (has_items(s) && !s->_queue->wait_done && budget > 0)
 		if (!send_head(s, from_loop, &budget))
@@ -473,7 +405,7 @@ sconce__try_shutdown(struct sconce_sock *s)
 
 	if (!(s->_flags & FL_WR_SHUT) || has_items(s) || s->fd < 0 ||
 	    (s->_flags & (FL_STUCK | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)) ||
-	    (l->gather_owner == s && l->gather_len > 0))
+	    has_gathered(s))
 		return;
 	if (has_transport(s)) {
 		r = sconce__transport_shutdown(s);

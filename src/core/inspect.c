@@ -327,11 +327,11 @@ sconce_verify(struct sconce_loop *l)
 	if (l->depth == 0 && !l->ending) {	/* else some are in a batch that is being worked on */
 		require(on_lists == listed, "every socket is on one list at most");
 		require(l->wheel.count == idle, "the wheel's count is that of its sockets");
-		require(l->gather_len == 0, "nothing stays gathered");
+		require(!gather_in_use(l), "nothing stays gathered");
 		require(l->current == NULL, "nobody is being dispatched");
 	}
 	require(l->gather_len <= GATHER_SIZE, "what is gathered fits");
-	require(l->gather_len == 0 || !l->gather_owner->closed, "a closed socket has nothing gathered");
+	require(!gather_in_use(l) || !l->gather_owner->closed, "a closed socket has nothing gathered");
 	require(l->kept == (l->count > 0 || l->refs > 0), "the backend knows whether there is anything to wait for");
 	verify_timers(l);
 	require(sconce__listeners_agree(l), "listeners and the loop count alike");
@@ -479,7 +479,7 @@ tracer_new(struct sconce_loop *l)
 static void
 observe(struct sconce_loop *l)
 {
-	l->observed = l->trace_fn != NULL || l->accounting;
+	l->observed = l->trace_fn != NULL || l->accounting || l->cap < GATHER_SIZE;
 }
 
 void

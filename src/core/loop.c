@@ -584,6 +584,7 @@ set_options(struct sconce_loop *l, const struct sconce_loop_options *o)
 	l->high = o->high != 0 ? o->high : 1024 * 1024;
 	l->low = o->low != 0 ? o->low : l->high / 4;
 	l->cap = o->cap != 0 ? o->cap : 64 * 1024 * 1024;
+	l->observed = l->cap < GATHER_SIZE;
 }
 
 static void

@@ -77,12 +77,22 @@ sconce__bytes(struct sconce_loop *l, size_t cap)
 	return it;
 }
 
+static inline void
+record_free(struct sconce_loop *l, struct sconce__item *it)
+{
+	if (unlikely(l->free_record_count == FREE_MAX)) {
+		l_free(l, it);
+		return;
+	}
+	l->free_record_count++;
+	push(&l->free_records, it);
+}
+
 void
 sconce__item_free(struct sconce_loop *l, struct sconce__item *it)
 {
-	if (it->pool == POOL_RECORD && l->free_record_count < FREE_MAX) {
-		l->free_record_count++;
-		push(&l->free_records, it);
+	if (it->pool == POOL_RECORD) {
+		record_free(l, it);
 	} else if (it->pool == POOL_SMALL && l->free_small_count < FREE_MAX) {
 		l->free_small_count++;
 		push(&l->free_small, it);
@@ -322,7 +332,10 @@ sconce__run_done(struct sconce_sock *s, int max)
 		q->done = it->next;
 		if (q->done == NULL)
 			q->done_tail = &q->done;
-		sconce__item_free(l, it);
+		if (likely(it->pool == POOL_RECORD))
+			record_free(l, it);
+		else
+			sconce__item_free(l, it);
 		CALL_HOOK(l, s, "completion", status, done(s, arg, status));
 		if (s->_queue != NULL && s->_queue->done == NULL)
 			s->_queue->wait_done = 0;

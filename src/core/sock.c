@@ -221,7 +221,7 @@ sconce__side_hot(struct sconce_sock *s)
 {
 	const struct sconce__side *side = s->_side;
 	bool hot = side != NULL && (side->unread_len > 0 || side->transport != NULL || side->transfer != NULL ||
-	    side->end_seen);
+	    side->end_seen || (side->cap_set && side->cap < GATHER_SIZE));
 
 	s->_flags = hot ? s->_flags | FL_SIDE_HOT : s->_flags & ~(uint32_t)FL_SIDE_HOT;
 }
@@ -316,26 +316,15 @@ sconce_sock_init_sized(struct sconce_sock *s, struct sconce_loop *loop, const st
 
 /* ---- ends ---- */
 
-static void
-drop_gathered(struct sconce_loop *l, struct sconce_sock *s)
-{
-	if (l->gather_owner == s) {
-		l->gather_owner = NULL;
-		l->gather_len = 0;
-	}
-	if (l->gather_for == s)
-		l->gather_for = NULL;
-}
-
 /* Drops what waits to be sent; completions will be told.  Returns how many bytes were accepted for nothing, all told. */
 static uint64_t
 drop_output(struct sconce_loop *l, struct sconce_sock *s)
 {
 	uint64_t unsent = 0;
 
-	if (s->_queue != NULL || l->gather_len > 0)
+	if (s->_queue != NULL || gather_in_use(l))
 		unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
-	drop_gathered(l, s);
+	sconce__gather_drop(s);
 	sconce__cancel(s, -ECANCELED);
 	return unsent;
 }
@@ -381,7 +370,7 @@ sconce_close(struct sconce_sock *s, int reason)
 {
 	if (s->closed)
 		return;
-	if (s->_queue != NULL || s->loop->gather_len > 0)
+	if (s->_queue != NULL || gather_in_use(s->loop))
 		offer(s);
 	end(s, reason > 0 && reason <= UINT8_MAX ? reason : SCONCE_REASON_LOCAL);
 }

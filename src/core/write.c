@@ -14,12 +14,6 @@ can_send(const struct sconce_sock *s)
 	return !s->closed && !(s->_flags & (FL_WR_END | FL_WR_SHUT | SCONCE_PAUSE_ENDING));
 }
 
-static bool
-has_gathered(const struct sconce_sock *s)
-{
-	return s->loop->gather_len > 0 && s->loop->gather_owner == s;
-}
-
 static int
 state(const struct sconce_sock *s)
 {
@@ -33,8 +27,7 @@ state(const struct sconce_sock *s)
 static bool
 over_cap(const struct sconce_sock *s, size_t len)
 {
-	const struct sconce__side *side = s->_side;
-	uint64_t cap = side != NULL && side->cap_set ? side->cap : s->loop->cap;
+	uint64_t cap = cap_of(s);
 	uint64_t held = (s->_queue != NULL ? s->_queue->held : 0) + (has_gathered(s) ? s->loop->gather_len : 0);
 
 	return len > cap || held > cap - len;
@@ -130,24 +123,16 @@ send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total
 	skip = r > 0 ? (size_t)r : 0;
 	if (skip > 0)
 		sconce__took_some(s);
+	if (has_gathered(s))
+		sconce__gather_sent(l, skip < gathered ? skip : gathered);
 	if (skip == gathered + total) {
-		if (gathered > 0)
-			l->gather_len = 0;
 		sconce__queue_trim(s);
 		return SCONCE_SENT;
 	}
 	sconce__set_stuck(s);
-	if (gathered > 0) {
-		if (skip < gathered) {
-			memmove(item_payload(l->gather), item_payload(l->gather) + skip, gathered - skip);
-			l->gather_len = gathered - skip;
-			skip = 0;
-			sconce__gather_spill(l);
-		} else {
-			l->gather_len = 0;
-			skip -= gathered;
-		}
-	}
+	if (has_gathered(s))
+		sconce__gather_spill(l);
+	skip -= skip < gathered ? skip : gathered;
 	keep_rest(s, iov, count, skip, total - skip);
 	sconce__note_high(s);
 	return SCONCE_QUEUED;
@@ -325,8 +310,8 @@ put_item(struct sconce_sock *s, struct sconce__item *it)
 	return state(s);
 }
 
-int
-sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
+static COLD int
+write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
 {
 	struct sconce__item *it;
 	int error;
@@ -341,6 +326,27 @@ sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
 	it->done = done;
 	it->arg = arg;
 	return put_item(s, it);
+}
+
+int
+sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__item *it = l->free_records;
+
+	if (unlikely(l->gather_for != s || s->_queue != NULL || it == NULL || done == NULL))
+		return write_cb(s, done, arg);
+	l->free_records = it->next;
+	l->free_record_count--;
+	*it = (struct sconce__item){ .kind = ITEM_CB, .pool = POOL_RECORD, .done = done, .arg = arg,
+		.mark = (uint32_t)l->gather_len };
+	if (l->marks == NULL)
+		l->marks = it;
+	else
+		l->marks_tail->next = it;
+	l->marks_tail = it;
+	l->gather_owner = s;
+	return SCONCE_GATHERED;
 }
 
 int
@@ -438,7 +444,13 @@ sconce_queued(const struct sconce_sock *s)
 size_t
 sconce_queued_items(const struct sconce_sock *s)
 {
-	return (s->_queue != NULL ? s->_queue->items : 0) + (has_gathered(s) ? 1 : 0);
+	size_t n = s->_queue != NULL ? s->_queue->items : 0;
+
+	if (!has_gathered(s))
+		return n;
+	for (const struct sconce__item *it = s->loop->marks; it != NULL; it = it->next)
+		n++;
+	return n + (s->loop->gather_len > 0);
 }
 
 int
@@ -471,6 +483,7 @@ sconce_set_cap(struct sconce_sock *s, uint64_t cap)
 		return -ENOMEM;
 	side->cap = cap;
 	side->cap_set = true;
+	sconce__side_hot(s);
 	if (s->loop->gather_for == s)
 		s->loop->gather_for = NULL;
 	return 0;
