@@ -414,6 +414,45 @@ START_TEST(test_close_flush_lingers_until_peer_ends)
 }
 END_TEST
 
+static void
+end_flush(struct end *e)
+{
+	sconce_close_flush(&e->sock, 30);
+}
+
+/* Called in a hook, it keeps the next one of the same dispatch from running: event_drain after event_low ... */
+START_TEST(test_close_flush_in_low_silences_drain)
+{
+	sconce_watch_read(&p.b.sock, false);
+	sconce_set_marks(&p.a.sock, 0, 1);
+	p.a.on.low = end_flush;
+	ck_assert_int_eq(sconce_write(&p.a.sock, big, sizeof(big)), SCONCE_QUEUED);
+	pair_quiet(&p);
+	sconce_watch_read(&p.b.sock, true);
+	PAIR_UNTIL(&p, p.a.lows == 1);
+	pair_quiet(&p);
+	ck_assert_uint_eq(p.a.drains, 0);
+}
+END_TEST
+
+/* ... and event_err after the input that is offered before it. */
+START_TEST(test_close_flush_in_read_silences_err)
+{
+	p.a.on.read = end_flush;
+	sconce_watch_read(&p.a.sock, false);
+	pair_quiet(&p);
+	sconce_write(&p.b.sock, "last words", 10);
+	pair_turn(&p, 1);
+	sconce_abort(&p.b.sock);
+	fault.send_errno = EPIPE;
+	sconce_watch_read(&p.a.sock, true);
+	sconce_write(&p.a.sock, "x", 1);
+	PAIR_UNTIL(&p, p.a.destroys == 1);
+	ck_assert_uint_eq(p.a.reads, 1);
+	ck_assert_uint_eq(p.a.errs + p.a.hups, 0);
+}
+END_TEST
+
 /* A peer that never closes: the deadline ends it. */
 START_TEST(test_close_flush_deadline)
 {
@@ -937,6 +976,8 @@ t_suite(void)
 	c = t_case(s, "close_flush");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_close_flush_lingers_until_peer_ends);
+	tcase_add_test(c, test_close_flush_in_low_silences_drain);
+	tcase_add_test(c, test_close_flush_in_read_silences_err);
 	tcase_add_test(c, test_close_flush_deadline);
 	tcase_add_test(c, test_close_flush_deadline_with_unsent);
 	tcase_add_test(c, test_close_flush_no_linger);

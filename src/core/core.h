@@ -430,6 +430,13 @@ cap_is_wide(const struct sconce_sock *s)
 	return cap_of(s) >= GATHER_SIZE;
 }
 
+/* Whether `s` just reads, and nothing about that has changed. */
+static inline bool
+just_reads(const struct sconce_sock *s)
+{
+	return !(s->_flags & (FL_PAUSED | FL_WISH_WRITE | FL_STUCK | FL_INTEREST | FL_SOURCE | FL_SIDE_HOT | FL_IDLE_OFF));
+}
+
 static inline unsigned
 sock_wants(const struct sconce_sock *s)
 {

@@ -140,6 +140,13 @@ run_completions(struct sconce_sock *s)
 		sconce__sock_dirty(s);		/* what waited for the completion goes on */
 }
 
+/* A hook has closed it, at once or when all has been sent: no other follows. */
+static bool
+is_over(const struct sconce_sock *s)
+{
+	return s->closed || (s->_flags & SCONCE_PAUSE_ENDING);
+}
+
 static void
 tell_marks(struct sconce_sock *s)
 {
@@ -150,13 +157,13 @@ tell_marks(struct sconce_sock *s)
 		if (s->ops->event_low != NULL)
 			frame(l, s, s->ops->event_low, "event_low");
 	}
-	if (!s->closed && (s->_flags & FL_DRAIN) && !(s->_flags & FL_STUCK) && !has_items(s)) {
+	if (!is_over(s) && (s->_flags & FL_DRAIN) && !(s->_flags & FL_STUCK) && !has_items(s)) {
 		s->_flags &= ~(uint32_t)FL_DRAIN;
 		sconce__output_moved(s);
 		if (s->ops->event_drain != NULL)
 			frame(l, s, s->ops->event_drain, "event_drain");
 	}
-	if (!s->closed && !(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high_mark(s)) {
+	if (!is_over(s) && !(s->_flags & FL_HIGH) && s->_queue != NULL && s->_queue->bytes > high_mark(s)) {
 		s->_flags |= FL_HIGH;
 		if (s->ops->event_high != NULL)
 			frame(l, s, s->ops->event_high, "event_high");
@@ -189,7 +196,7 @@ tell_err(struct sconce_sock *s)
 	if (s->_flags & FL_ERR_TOLD)
 		return;
 	offer_input(s);
-	if (s->closed)
+	if (is_over(s))
 		return;
 	s->_flags |= FL_ERR_TOLD;
 	snprintf(what, sizeof(what), "fd %d", s->fd);
@@ -211,7 +218,7 @@ tell_hup(struct sconce_sock *s)
 	if (s->_flags & FL_HUP_TOLD)
 		return;
 	offer_input(s);
-	if (s->closed)
+	if (is_over(s))
 		return;
 	s->_flags |= FL_HUP_TOLD;
 	if (s->ops->event_hup != NULL)
@@ -257,7 +264,7 @@ settle(struct sconce_sock *s)
 		tell_err(s);
 	if (!s->closed && (s->_flags & FL_HUP_PENDING) && !(s->_flags & SCONCE_PAUSE_ENDING))
 		tell_hup(s);
-	if (!s->closed)
+	if (!s->closed && !just_reads(s))
 		sconce__arm(s);
 }
 

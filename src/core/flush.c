@@ -209,21 +209,35 @@ consume(struct sconce_sock *s, size_t n)
 	}
 }
 
+/* What the run at the head comes to in the kernel.  One item alone, which most queues are, needs no list. */
+static ssize_t
+offer_run(struct sconce_sock *s, size_t budget, size_t *total_out)
+{
+	struct sconce__item *it = s->_queue->head;
+	struct iovec iov[IOV_COUNT];
+	bool more = false;
+	int count = 1;
+
+	if (it->next == NULL && it->kind == ITEM_BYTES && it->len <= budget) {
+		*total_out = it->len;
+		iov[0] = (struct iovec){ .iov_base = item_payload(it) + it->bytes.off, .iov_len = it->len };
+	} else {
+		count = collect(s->_queue, iov, budget, total_out, &more);
+	}
+	return count > 0 ? sconce__kernel_send(s, iov, count, more) : 0;
+}
+
 /* A run of bytes and references.  False: nothing more goes now. */
 static bool
 send_run(struct sconce_sock *s, size_t *budget)
 {
-	struct iovec iov[IOV_COUNT];
 	size_t total;
-	bool more;
-	int count = collect(s->_queue, iov, *budget, &total, &more);
-	ssize_t n;
+	ssize_t n = offer_run(s, *budget, &total);
 
-	if (count == 0) {
+	if (total == 0) {
 		consume(s, 0);
 		return true;
 	}
-	n = sconce__kernel_send(s, iov, count, more);
 	if (n < 0 && n != -EAGAIN) {
 		sconce__send_failed(s, (int)-n);
 		return false;

@@ -123,12 +123,10 @@ sconce__arm(struct sconce_sock *s)
 void
 sconce__arm_new(struct sconce_sock *s)
 {
-	const uint32_t special = FL_PAUSED | FL_WISH_WRITE | FL_STUCK | FL_SOURCE | FL_SIDE_HOT | FL_IDLE_OFF | FL_INTEREST;
-
-	if (s->_flags & special)
-		sconce__arm(s);
-	else
+	if (just_reads(s))
 		s->loop->be->arm(s, SCONCE_READ, s->loop->ctx);
+	else
+		sconce__arm(s);
 }
 
 void

@@ -208,6 +208,24 @@ write_one(struct sconce_sock *s, const void *buf, size_t len)
 	return write_pieces(s, &iov, 1, len);
 }
 
+/* A few bytes to a socket that is not being dispatched and has nothing queued: one of many receivers. */
+static int
+write_aside(struct sconce_sock *s, const void *buf, size_t len)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__item *it = l->free_small;
+
+	if (s == l->current || s == l->gather_owner || s->_queue != NULL || s->closed || (s->_flags & FL_NO_FAST_WRITE) ||
+	    it == NULL || len - 1 >= SMALL_ITEM - sizeof(*it) || !cap_is_wide(s) || sconce__queue(s) == NULL)
+		return write_one(s, buf, len);
+	it = sconce__bytes(l, len);
+	memcpy(item_payload(it), buf, len);
+	it->len = len;
+	sconce__queue_append(s->_queue, it);
+	sconce__sock_dirty(s);
+	return SCONCE_GATHERED;
+}
+
 int
 sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 {
@@ -215,7 +233,7 @@ sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 	size_t at = l->gather_len;
 
 	if (unlikely(l->gather_for != s || len - 1 >= SEND_NOW - 1 || at + len > GATHER_SIZE))
-		return write_one(s, buf, len);
+		return write_aside(s, buf, len);
 	l->gather_len = at + len;
 	l->gather_owner = s;
 	memcpy(item_payload(l->gather) + at, buf, len);
@@ -310,6 +328,23 @@ put_item(struct sconce_sock *s, struct sconce__item *it)
 	return state(s);
 }
 
+/* A completion behind the bytes that are gathered for `s`, which has nothing queued; `it` is a fresh record. */
+static inline int
+mark(struct sconce_sock *s, struct sconce__item *it, sconce_done_fn *done, void *arg)
+{
+	struct sconce_loop *l = s->loop;
+
+	*it = (struct sconce__item){ .kind = ITEM_CB, .pool = POOL_RECORD, .done = done, .arg = arg,
+		.mark = (uint32_t)l->gather_len };
+	if (l->marks == NULL)
+		l->marks = it;
+	else
+		l->marks_tail->next = it;
+	l->marks_tail = it;
+	l->gather_owner = s;
+	return SCONCE_GATHERED;
+}
+
 static COLD int
 write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
 {
@@ -318,6 +353,8 @@ write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
 
 	if (done == NULL)
 		return -EINVAL;
+	if (s->loop->gather_for == s && s->_queue == NULL && (it = sconce__record(s->loop)) != NULL)
+		return mark(s, it, done, arg);
 	it = new_item(s, ITEM_CB, &error);
 	if (it == NULL) {
 		sconce__fail_call(s, done, arg, error);
@@ -338,15 +375,7 @@ sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void *arg)
 		return write_cb(s, done, arg);
 	l->free_records = it->next;
 	l->free_record_count--;
-	*it = (struct sconce__item){ .kind = ITEM_CB, .pool = POOL_RECORD, .done = done, .arg = arg,
-		.mark = (uint32_t)l->gather_len };
-	if (l->marks == NULL)
-		l->marks = it;
-	else
-		l->marks_tail->next = it;
-	l->marks_tail = it;
-	l->gather_owner = s;
-	return SCONCE_GATHERED;
+	return mark(s, it, done, arg);
 }
 
 int
