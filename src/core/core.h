@@ -99,6 +99,7 @@ struct sconce__item {
 		uint32_t mark;				/* of a completion in the gather buffer: bytes before it */
 		struct { int64_t offset; int fd; } file;
 		struct sconce__transfer *transfer;
+		uint64_t src_id;			/* of a finished transfer */
 		struct sconce_sock *sock;		/* of a failed call: whose done() this is */
 	};
 };
@@ -537,7 +538,10 @@ int sconce__transfer_put(struct sconce_sock *dst, struct sconce__item *it);		/* 
 /* transfer.c */
 enum pump { PUMP_DONE, PUMP_SOURCE, PUMP_STUCK, PUMP_BUDGET, PUMP_FAILED };
 enum pump sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget);
-void sconce__transfer_end(struct sconce__transfer *t);		/* the item is finished or cancelled: frees t, wakes src */
+/* The item is finished or cancelled.  Frees `t`; returns the source's id, 0 when that is closed. */
+uint64_t sconce__transfer_end(struct sconce__transfer *t);
+/* The completion of a transfer from that source runs next, or there is none: the source reads again. */
+void sconce__transfer_told(struct sconce_loop *l, uint64_t src_id);
 void sconce__transfer_source_closed(struct sconce_sock *src);
 void sconce__transfer_source_ready(struct sconce_sock *src);
 uint64_t sconce__transfer_stuck_bytes(const struct sconce__transfer *t);

@@ -282,8 +282,10 @@ sconce__finish_head(struct sconce_sock *s, int status)
 	if (it->kind == ITEM_BYTES)
 		q->held -= it->len;
 	if (it->kind == ITEM_TRANSFER)
-		sconce__transfer_end(it->transfer);
+		it->src_id = sconce__transfer_end(it->transfer);
 	if (it->done == NULL) {
+		if (it->kind == ITEM_TRANSFER)
+			sconce__transfer_told(s->loop, it->src_id);
 		sconce__item_free(s->loop, it);
 		return;
 	}
@@ -332,6 +334,8 @@ sconce__run_done(struct sconce_sock *s, int max)
 		q->done = it->next;
 		if (q->done == NULL)
 			q->done_tail = &q->done;
+		if (unlikely(it->kind == ITEM_TRANSFER))
+			sconce__transfer_told(l, it->src_id);
 		if (likely(it->pool == POOL_RECORD))
 			record_free(l, it);
 		else

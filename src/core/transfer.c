@@ -138,7 +138,7 @@ sconce__transfer_source_closed(struct sconce_sock *src)
 	sconce__sock_dirty(t->dst);
 }
 
-void
+uint64_t
 sconce__transfer_end(struct sconce__transfer *t)
 {
 	struct sconce_loop *l = t->dst->loop;
@@ -147,11 +147,20 @@ sconce__transfer_end(struct sconce__transfer *t)
 	put_pipe(l, t);
 	l_free(l, t);
 	if (src == NULL)
-		return;
+		return 0;
 	src->_side->transfer = NULL;
 	sconce__side_hot(src);
 	source_wanted(src, false);
-	sconce__pause_set(src, SCONCE_PAUSE_FLOW, false);
+	return src->id;
+}
+
+void
+sconce__transfer_told(struct sconce_loop *l, uint64_t src_id)
+{
+	struct sconce_sock *src = sconce__table_get(l, src_id);
+
+	if (src != NULL && !src->closed && src->_side->transfer == NULL)	/* it may be in the next one already */
+		sconce__pause_set(src, SCONCE_PAUSE_FLOW, false);
 }
 
 uint64_t

@@ -325,7 +325,7 @@ put_item(struct sconce_sock *s, struct sconce__item *it)
 	sconce__sock_dirty(s);
 	if (now)
 		sconce__flush(s, false);
-	return state(s);
+	return s->_flags & FL_WR_END ? SCONCE_GATHERED : state(s);	/* it was accepted: its completion tells of the failure */
 }
 
 /* A completion behind the bytes that are gathered for `s`, which has nothing queued; `it` is a fresh record. */
