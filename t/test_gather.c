@@ -213,6 +213,32 @@ START_TEST(test_marks_alone)
 }
 END_TEST
 
+static void
+cb_before_refused(struct end *e)
+{
+	fault.fd = e->sock.fd;
+	fault.send_again = -1;
+	swallow(e);
+	if (e->reads > 1)
+		return;
+	write_cb(e, "A");
+	sconce_write(&e->sock, "a", 1);
+}
+
+/* A completion waits for what is before it, not for what is behind: not when the kernel refuses that.  Outside of hooks too,
+ * where it is a queue item. */
+START_TEST(test_marks_before_refused_bytes_are_due)
+{
+	if (_i == 0)
+		in_hook(cb_before_refused);
+	else
+		cb_before_refused(&p.a);
+	pair_turn(&p, 5);
+	ck_assert_ptr_nonnull(strstr(p.log, "A=0 "));
+	ck_assert_uint_eq(sconce_queued(&p.a.sock), 1);
+}
+END_TEST
+
 static int file;
 
 static void
@@ -351,6 +377,7 @@ t_suite(void)
 	tcase_add_test(c, test_marks_failed_send_cancels_them);
 	tcase_add_loop_test(c, test_marks_close_sends_then_cancels, 0, 2);
 	tcase_add_test(c, test_marks_alone);
+	tcase_add_loop_test(c, test_marks_before_refused_bytes_are_due, 0, 2);
 	tcase_add_test(c, test_marks_before_file);
 	tcase_add_test(c, test_marks_write_in_completion_goes_behind);
 	tcase_add_test(c, test_marks_are_bounded_per_turn);

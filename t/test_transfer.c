@@ -166,6 +166,47 @@ START_TEST(test_transfer_destination_closed)
 }
 END_TEST
 
+static void
+close_dst(struct end *e)
+{
+	sconce_close(&dst->sock, 0);
+	sconce_watch_write(&e->sock, false);
+}
+
+/* ... but not before the completion has told that the transfer is over, though its input waits all the time. */
+START_TEST(test_transfer_source_reads_after_done)
+{
+	fault.fd = dst->sock.fd;
+	fault.send_again = -1;
+	sconce_write(&dst->sock, "x", 1);
+	pair_quiet(&p);
+	sconce_unread(&src->sock, "pushed back", 11);
+	sconce_transfer(&src->sock, &dst->sock, 1000000, log_done, (void *)(uintptr_t)"T");
+	pair_quiet(&p);
+	out->on.write = close_dst;			/* among the I/O of a turn: its step 4 comes before the completion */
+	pair_log_clear(&p);
+	sconce_watch_write(&out->sock, true);
+	PAIR_UNTIL(&p, strstr(p.log, "b.read ") != NULL);
+	ck_assert_ptr_nonnull(strstr(p.log, "T=-125 "));
+	ck_assert(strstr(p.log, "T=-125 ") < strstr(p.log, "b.read "));
+}
+END_TEST
+
+/* Until then it may already begin the next one, which keeps it from being read. */
+START_TEST(test_transfer_next_before_done)
+{
+	sconce_transfer(&src->sock, &dst->sock, 1000000, log_done, (void *)(uintptr_t)"T");
+	pair_quiet(&p);
+	sconce_close(&dst->sock, 0);
+	ck_assert_int_ge(sconce_transfer(&src->sock, &out->sock, 3, log_done, (void *)(uintptr_t)"U"), 0);
+	pair_log_clear(&p);
+	sconce_write(&in->sock, "abcdef", 6);
+	PAIR_UNTIL(&p, strstr(p.log, "b.read ") != NULL);
+	ck_assert_ptr_nonnull(strstr(p.log, "T=-125 "));
+	ck_assert(strstr(p.log, "U=") < strstr(p.log, "b.read "));
+}
+END_TEST
+
 /* The source fails: its error is the status. */
 START_TEST(test_transfer_source_fails)
 {
@@ -794,6 +835,8 @@ t_suite(void)
 	tcase_add_test(c, test_transfer_source_ends_early_without_done);
 	tcase_add_test(c, test_transfer_source_closed);
 	tcase_add_test(c, test_transfer_destination_closed);
+	tcase_add_test(c, test_transfer_source_reads_after_done);
+	tcase_add_test(c, test_transfer_next_before_done);
 	tcase_add_test(c, test_transfer_source_fails);
 	tcase_add_test(c, test_transfer_destination_fails);
 	tcase_add_loop_test(c, test_transfer_back_pressure, 0, 2);

@@ -609,6 +609,29 @@ START_TEST(test_write_ref_borrows_until_done)
 }
 END_TEST
 
+static int big_result;
+
+static void
+big_ref_fails(struct end *a)
+{
+	fault.fd = a->sock.fd;
+	fault.send_errno = EPIPE;
+	big_result = sconce_write_ref(&a->sock, big, 40000, log_done, (void *)(uintptr_t)"R");
+}
+
+/* So large that it is offered in the call, which fails: it was accepted, so its completion tells, and it counts as unsent. */
+START_TEST(test_write_ref_failing_at_once_was_accepted)
+{
+	in_hook(big_ref_fails);
+	ck_assert_int_eq(big_result, SCONCE_GATHERED);
+	PAIR_UNTIL(&p, p.a.errs == 1);
+	ck_assert_ptr_nonnull(strstr(p.log, "R=-32 "));
+	sconce_close(&p.a.sock, 0);
+	pair_quiet(&p);
+	ck_assert_uint_eq(p.a.unsent, 40000);
+}
+END_TEST
+
 /* A completion told of 0 bytes still runs. */
 START_TEST(test_write_ref_empty_completes)
 {
@@ -1132,6 +1155,7 @@ t_suite(void)
 	tcase_add_test(c, test_write_cb_output_refused_is_sent_once);
 	tcase_add_test(c, test_write_cb_chain_does_not_recurse_nor_starve);
 	tcase_add_test(c, test_write_ref_borrows_until_done);
+	tcase_add_test(c, test_write_ref_failing_at_once_was_accepted);
 	tcase_add_test(c, test_write_ref_empty_completes);
 	tcase_add_test(c, test_write_cb_closed_first_is_cancelled);
 	tcase_add_test(c, test_write_closed_is_epipe_and_completes);

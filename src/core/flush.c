@@ -242,8 +242,8 @@ send_run(struct sconce_sock *s, size_t *budget)
 		sconce__send_failed(s, (int)-n);
 		return false;
 	}
+	consume(s, n > 0 ? (size_t)n : 0);	/* of none too: a completion may be the first item */
 	if (n > 0) {
-		consume(s, (size_t)n);
 		*budget -= (size_t)n;
 		sconce__took_some(s);
 	}
