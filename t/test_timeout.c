@@ -670,6 +670,19 @@ START_TEST(test_output_stalled_fires)
 }
 END_TEST
 
+/* Nothing is stalled where nothing is connected. */
+START_TEST(test_output_without_fd_waits)
+{
+	static struct probe p;
+
+	probe_init(&p, &plain_ops, -1);
+	set(&p, SCONCE_TIMEOUT_OUTPUT, 10);
+	ck_assert_int_eq(sconce_write(&p.sock, "queued", 6), SCONCE_QUEUED);
+	pass(100);
+	ck_assert(!p.sock.closed);
+}
+END_TEST
+
 /* Set while the kernel refuses bytes, it runs from then; 0 cancels it. */
 START_TEST(test_output_set_while_stuck)
 {
@@ -825,6 +838,7 @@ t_suite(void)
 	t = t_case(suite, "output");
 	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_output_stalled_fires);
+	tcase_add_test(t, test_output_without_fd_waits);
 	tcase_add_test(t, test_output_set_while_stuck);
 
 	t = t_case(suite, "close_flush");

@@ -410,7 +410,7 @@ libev_arm(struct sconce_sock *s, unsigned events, void *ctx)
 {
 	struct libev *b = ctx;
 	ev_io *w = slot_io(s);
-	int want = (events & SCONCE_READ ? EV_READ : 0) | (events & SCONCE_WRITE ? EV_WRITE : 0);
+	int want = (int)events & (EV_READ | EV_WRITE);
 
 	if (ev_is_active(w)) {
 		if ((w->events & (EV_READ | EV_WRITE)) == want)

@@ -263,12 +263,14 @@ sconce__drop_fd(struct sconce_sock *s)
 int
 sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sconce_sock_ops *ops, int fd, uint32_t flags)
 {
+	const size_t half = sizeof(*s) / 2;
 	int r;
 
 	CHECK_THREAD(l);
 	if (l->freeing)
 		return -ESHUTDOWN;
-	memset(s, 0, sizeof(*s));
+	memset(s, 0, half);		/* in halves, which compilers do with few wide stores */
+	memset((char *)s + half, 0, sizeof(*s) - half);
 	s->ops = ops;
 	s->loop = l;
 	s->fd = -1;
@@ -316,12 +318,10 @@ sconce_sock_init_sized(struct sconce_sock *s, struct sconce_loop *loop, const st
 
 /* Drops what waits to be sent; completions will be told.  Returns how many bytes were accepted for nothing, all told. */
 static uint64_t
-drop_output(struct sconce_loop *l, struct sconce_sock *s)
+drop_output(struct sconce_sock *s)
 {
-	uint64_t unsent = 0;
+	uint64_t unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
 
-	if (s->_queue != NULL || gather_in_use(l))
-		unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
 	sconce__gather_drop(s);
 	sconce__cancel(s, -ECANCELED);
 	return unsent;
@@ -342,7 +342,7 @@ end(struct sconce_sock *s, int reason)
 		sconce__connect_fini(s);
 		sconce__transfer_source_closed(s);
 	}
-	s->unsent = drop_output(l, s);
+	s->unsent = s->_queue != NULL || l->gather_owner == s || l->gather_for == s ? drop_output(s) : 0;
 	s->closed = true;
 	s->reason = (uint8_t)reason;
 	if (listed(s))
@@ -627,7 +627,10 @@ sconce__step6(struct sconce_loop *l)
 	list_init(&l->closing);
 	sconce__enter(l, NULL);
 	while ((s = batch.head) != NULL) {
-		sconce__list_remove(l, s);
+		batch.head = s->_next;
+		if (batch.head != NULL)
+			batch.head->_prevp = &batch.head;
+		s->_prevp = NULL;
 		finish(s);
 	}
 	sconce__leave(l);

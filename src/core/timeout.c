@@ -37,11 +37,11 @@ slot_from(int64_t tick, int level)
 	return (tick + ((int64_t)1 << level) - 1) >> level;
 }
 
-/* The number of ms since the loop's start, in 64 bits. */
+/* The present as a number of ms since the loop's start: in hooks that of the turn. */
 static int64_t
-ms_at(const struct sconce_loop *l, int64_t now)
+ms_now(const struct sconce_loop *l)
 {
-	return likely(now == l->now) ? l->now_ms : (now - l->start) / NS_PER_MS;
+	return likely(sconce__in_hook(l)) ? l->now_ms : (l->be->now(l->ctx) - l->start) / NS_PER_MS;
 }
 
 /* The tick before which no slot is due; INT64_MAX: none ever is. */
@@ -141,21 +141,19 @@ wheel_advance(struct wheel *w, int64_t tick)
 static int
 level_for(int64_t from, int64_t due)
 {
-	uint64_t spans = (uint64_t)(due - from) / WHEEL_SLOTS;
-	int g = spans == 0 ? 0 : 64 - __builtin_clzll(spans);
+	uint64_t ahead = (uint64_t)(due - from);
+	int g = ahead < WHEEL_SLOTS ? 0 : 64 - __builtin_clzll(ahead / WHEEL_SLOTS);
 
-	while (g < WHEEL_LEVELS - 1 && slot_from(due, g) - slot_from(from, g) >= WHEEL_SLOTS)
-		g++;			/* at most once, for what rounding up adds */
-	return g;
+	return g + (ahead > (uint64_t)(WHEEL_SLOTS - 1) << g);	/* both ends are rounded up to slots of the level */
 }
 
 /* Puts `s`, which is not in the wheel, where its timeout ends.  All slots in use are among the 128 of their level from
  * w->tick on, so none is looked at early; when the wheel lags behind `now` that may take a coarser level. */
 static void
-wheel_insert(struct sconce_loop *l, struct sconce_sock *s, int64_t now)
+wheel_insert(struct sconce_loop *l, struct sconce_sock *s, int64_t now_ms)
 {
 	struct wheel *w = &l->wheel;
-	int64_t now_ms = ms_at(l, now), first = (int64_t)((uint64_t)now_ms / TICK_MS) + 1, due, n;
+	int64_t first = (int64_t)((uint64_t)now_ms / TICK_MS) + 1, due, n;
 	int32_t ago = (int32_t)((uint32_t)now_ms - s->_clock[0]);
 	int g;
 
@@ -213,11 +211,11 @@ void
 sconce__idle_set(struct sconce_sock *s, uint32_t ms)
 {
 	struct sconce_loop *l = s->loop;
-	int64_t now = sconce__clock(l);
+	int64_t now_ms = ms_now(l);
 	uint32_t before = s->_clock[1];
 
 	s->_flags &= ~(uint32_t)FL_IDLE_OFF;
-	s->_clock[0] = (uint32_t)ms_at(l, now);
+	s->_clock[0] = (uint32_t)now_ms;
 	s->_clock[1] = ms;
 	if (ms != 0 && ms >= before && s->_idle[1] != NULL && !is_ending(s))
 		return;			/* it will be looked at early enough where it is */
@@ -226,22 +224,22 @@ sconce__idle_set(struct sconce_sock *s, uint32_t ms)
 	if (ms == 0)
 		return;
 	if (is_ending(s) || reads(s))
-		wheel_insert(l, s, now);
+		wheel_insert(l, s, now_ms);
 	else
 		s->_flags |= FL_IDLE_OFF;
 }
 
 /* Whether the timeout has passed since the last activity. */
 static bool
-is_idle(const struct sconce_sock *s, int64_t now)
+is_idle(const struct sconce_sock *s, int64_t now_ms)
 {
-	return (int32_t)((uint32_t)ms_at(s->loop, now) - s->_clock[0]) > (int32_t)s->_clock[1];
+	return (int32_t)((uint32_t)now_ms - s->_clock[0]) > (int32_t)s->_clock[1];
 }
 
 void
 sconce__idle_resume(struct sconce_sock *s)
 {
-	if (!(s->_flags & FL_IDLE_OFF) || (has_fired(s) && is_idle(s, sconce__clock(s->loop))))
+	if (!(s->_flags & FL_IDLE_OFF) || (has_fired(s) && is_idle(s, ms_now(s->loop))))
 		return;
 	sconce__idle_set(s, s->_clock[1]);
 }
@@ -254,8 +252,8 @@ idle_look(struct sconce_loop *l, struct sconce_sock *s)
 		sconce__ending_expired(s);	/* its clock counts bytes meanwhile */
 	} else if (!reads(s)) {
 		s->_flags |= FL_IDLE_OFF;
-	} else if (!is_idle(s, l->now)) {
-		wheel_insert(l, s, l->now);
+	} else if (!is_idle(s, l->now_ms)) {
+		wheel_insert(l, s, l->now_ms);
 	} else {
 		s->_flags |= FL_IDLE_OFF;
 		set_fired(s, true);
@@ -358,11 +356,11 @@ timeout_of(const struct sconce_sock *s, enum sconce_timeout_kind kind)
 	return s->_side != NULL ? s->_side->timeout[kind] : NULL;
 }
 
-/* Connects and handshakes have their own kind. */
+/* The kernel refuses bytes.  Connects and handshakes have their own kind. */
 static bool
 output_waits(const struct sconce_sock *s)
 {
-	return (s->_flags & FL_STUCK) && !(s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
+	return (s->_flags & FL_STUCK) && s->fd >= 0 && !(s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
 }
 
 /* An ENDING socket has its own deadline and gets no hook. */

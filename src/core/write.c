@@ -209,7 +209,7 @@ write_one(struct sconce_sock *s, const void *buf, size_t len)
 }
 
 /* A few bytes to a socket that is not being dispatched and has nothing queued: one of many receivers. */
-static int
+static __attribute__((noinline)) int
 write_aside(struct sconce_sock *s, const void *buf, size_t len)
 {
 	struct sconce_loop *l = s->loop;
