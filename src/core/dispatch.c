@@ -444,7 +444,7 @@ leave_quiet(struct sconce_loop *l)
 	l->gather_for = NULL;
 	l->current = NULL;
 	l->depth = 0;
-	if (l->end_wanted)
+	if (unlikely(l->end_wanted) && !l->end_fed)
 		sconce__feed(l);
 }
 

@@ -323,18 +323,23 @@ read_slow(struct sconce_sock *s, void *buf, size_t len)
 
 /* The kernel gave nothing. */
 static COLD ssize_t
+read_failed(struct sconce_sock *s, void *buf, size_t len, ssize_t n)
+{
+	s->_flags |= FL_READ_TRIED;
+	if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
+		return sconce__kernel_read(s, buf, len);
+	return result(s, n);
+}
+
+static ssize_t
 read_nothing(struct sconce_sock *s, void *buf, size_t len, ssize_t n)
 {
 	struct sconce_loop *l = s->loop;
 
-	s->_flags |= FL_READ_TRIED;
-	if (n == 0 && s == l->current && s->ops->event_close == NULL && !(s->_flags & FL_WR_END) && !l->observed) {
-		s->_flags |= SCONCE_PAUSE_END | FL_INTEREST;	/* the usual end, in short */
-		return 0;
-	}
-	if (n < 0 && (errno == EINTR || errno == ENOTSOCK))
-		return sconce__kernel_read(s, buf, len);
-	return result(s, n);
+	if (n < 0 || s != l->current || s->ops->event_close != NULL || (s->_flags & FL_WR_END) || l->observed)
+		return read_failed(s, buf, len, n);
+	s->_flags |= FL_READ_TRIED | SCONCE_PAUSE_END | FL_INTEREST;	/* the usual end, in short */
+	return 0;
 }
 
 /* All of the buffer: there may be more. */

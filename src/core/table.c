@@ -26,7 +26,7 @@ is_free(const struct sconce_sock *p)
 	return p == NULL || ((uintptr_t)p & 1);
 }
 
-static int
+static COLD int
 grow(struct sconce_loop *l)
 {
 	struct sconce_sock ***chunks, **chunk;

@@ -501,6 +501,15 @@ ms_of(double secs)
 	return secs > 0 ? whole + (whole < ms) : 0;
 }
 
+static COLD int
+set_rare(struct sconce_sock *s, enum sconce_timeout_kind kind, double secs)
+{
+	if (secs > 0)
+		return timeout_start(s, kind, secs);
+	timeout_drop(s, kind);
+	return 0;
+}
+
 int
 sconce_set_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind, double secs)
 {
@@ -513,10 +522,7 @@ sconce_set_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind, double 
 			sconce__idle_set(s, ms_of(secs));
 		return 0;
 	}
-	if (secs > 0)
-		return timeout_start(s, kind, secs);
-	timeout_drop(s, kind);
-	return 0;
+	return set_rare(s, kind, secs);
 }
 
 double
