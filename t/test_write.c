@@ -632,6 +632,39 @@ START_TEST(test_write_ref_failing_at_once_was_accepted)
 }
 END_TEST
 
+static int short_file;
+
+static void
+cut(struct sconce_sock *s, void *arg, int status)
+{
+	log_done(s, arg, status);
+	sconce_abort(s);
+}
+
+static void
+short_file_and_more(struct end *a)
+{
+	sconce_set_gather(&a->sock, false);
+	sconce_write_file(&a->sock, short_file, 0, 10, cut, (void *)(uintptr_t)"F");
+	sconce_write(&a->sock, big, (size_t)big_result);
+	ck_assert_ptr_null(strstr(p.log, "F="));
+}
+
+/* A file that ends early: what is written behind it, however large, stays until the completion has decided. */
+START_TEST(test_write_behind_failed_file_waits)
+{
+	short_file = memfd_create("f", MFD_CLOEXEC);
+	ck_assert_int_eq(write(short_file, "file", 4), 4);
+	big_result = _i == 0 ? 4 : 100000;
+	in_hook(short_file_and_more);
+	PAIR_UNTIL(&p, p.a.destroys == 1);
+	ck_assert_ptr_nonnull(strstr(p.log, "F=-5 "));
+	pair_quiet(&p);
+	ck_assert_uint_eq(p.b.in_len, 4);
+	close(short_file);
+}
+END_TEST
+
 /* A completion told of 0 bytes still runs. */
 START_TEST(test_write_ref_empty_completes)
 {
@@ -1156,6 +1189,7 @@ t_suite(void)
 	tcase_add_test(c, test_write_cb_chain_does_not_recurse_nor_starve);
 	tcase_add_test(c, test_write_ref_borrows_until_done);
 	tcase_add_test(c, test_write_ref_failing_at_once_was_accepted);
+	tcase_add_loop_test(c, test_write_behind_failed_file_waits, 0, 2);
 	tcase_add_test(c, test_write_ref_empty_completes);
 	tcase_add_test(c, test_write_cb_closed_first_is_cancelled);
 	tcase_add_test(c, test_write_closed_is_epipe_and_completes);

@@ -14,6 +14,13 @@ can_send(const struct sconce_sock *s)
 	return !s->closed && !(s->_flags & (FL_WR_END | FL_WR_SHUT | SCONCE_PAUSE_ENDING));
 }
 
+/* What is written now goes behind something: items, or one that failed, whose completion decides how it goes on. */
+static bool
+must_queue(const struct sconce_sock *s)
+{
+	return s->_queue != NULL && (s->_queue->head != NULL || s->_queue->wait_done);
+}
+
 static int
 state(const struct sconce_sock *s)
 {
@@ -145,7 +152,7 @@ may_send_now(struct sconce_sock *s, int count, size_t total)
 
 	if (has_items(s) && !(s->_queue->wait_done))
 		sconce__flush(s, false);
-	return !has_items(s) && !(s->_flags & (FL_BLOCKED | FL_WR_END)) && count <= IOV_COUNT && sconce__gather_ready(l) &&
+	return !must_queue(s) && !(s->_flags & (FL_BLOCKED | FL_WR_END)) && count <= IOV_COUNT && sconce__gather_ready(l) &&
 	    sconce__reserve_spare(l, total) && sconce__queue(s) != NULL;
 }
 
@@ -155,11 +162,11 @@ gather(struct sconce_sock *s, const struct iovec *iov, int count, size_t total)
 {
 	struct sconce_loop *l = s->loop;
 
-	if (s != l->current || has_items(s) || (s->_flags & FL_NO_FAST_WRITE) || !sconce__gather_ready(l) || !cap_is_wide(s))
+	if (s != l->current || must_queue(s) || (s->_flags & FL_NO_FAST_WRITE) || !sconce__gather_ready(l) || !cap_is_wide(s))
 		return false;
 	if (l->gather_len + total > GATHER_SIZE)
 		sconce__flush(s, false);
-	if ((s->_flags & FL_NO_FAST_WRITE) || has_items(s) || l->gather_len + total > GATHER_SIZE)
+	if ((s->_flags & FL_NO_FAST_WRITE) || must_queue(s) || l->gather_len + total > GATHER_SIZE)
 		return false;
 	if (l->gather_len == 0 && l->dirty.head != NULL)
 		sconce__sock_dirty(s);		/* others were written to before */
