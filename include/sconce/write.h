@@ -53,7 +53,8 @@ SCONCE_API int sconce_writev(struct sconce_sock *s, const struct iovec *iov, int
 SCONCE_API int sconce_printf(struct sconce_sock *s, const char *format, ...) SCONCE_PRINTF(2, 3);
 
 /* Sends `len` bytes without copying: `buf` is borrowed, and must not change, until done(s, arg, status) runs.
- * `done` may be NULL for bytes that live for ever.  Results as sconce_write(). */
+ * `done` may be NULL for bytes that live for ever.  Results as sconce_write(); when the bytes are accepted and a send then fails,
+ * even in this call, the result is not an error: the completion and event_err tell. */
 SCONCE_API int sconce_write_ref(struct sconce_sock *s, const void *buf, size_t len, sconce_done_fn *done, void *arg);
 
 /* Sends `len` bytes of a file from `offset` with sendfile(2); the file position of `fd` is neither used nor moved, except
@@ -79,7 +80,7 @@ SCONCE_API int sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void
  * expected, sconce_transferred() how many went); src's read error; -ECANCELED (either was closed); dst's send error.  After
  * a status other than 0 what is behind it in the queue waits until the completion has run; without `done` an early end fails the
  * sending direction of dst instead.
- * Returns as sconce_write(), and -EBUSY when src is in a transfer already, -EINVAL for two loops or src == dst,
+ * Returns as sconce_write(), and -EBUSY when src is in a transfer that is not over (when it is, the next one may begin at once), -EINVAL for two loops or src == dst,
  * -EBADF when src is closed or has no fd.  A source that is still connecting, or in a handshake, is waited for; if its connect
  * fails, the transfer waits for the next one, or for its close. */
 SCONCE_API int sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_bytes,
