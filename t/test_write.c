@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <sconce/ev.h>
+
 static struct pair p;
 static char big[4 * 1024 * 1024];
 
@@ -732,6 +734,97 @@ START_TEST(test_write_cb_that_closes_cancels_the_rest)
 }
 END_TEST
 
+/* ---- one message, many receivers ---- */
+
+enum { RECEIVERS = 100, MESSAGE = 50000 };
+
+struct receiver {
+	struct sconce_sock sock;
+	int peer;
+	size_t before, got;		/* bytes written to fill it; bytes that arrived */
+};
+static struct receiver receivers[RECEIVERS];
+static size_t asked;			/* bytes of memory that the library asked for */
+static void *(*real_alloc)(void *ptr, size_t size, void *ctx);
+static int told;
+
+static void *
+count_alloc(void *ptr, size_t size, void *ctx)
+{
+	asked += size;
+	return real_alloc(ptr, size, ctx);
+}
+
+static void
+tell(struct sconce_sock *s, void *arg, int status)
+{
+	(void)s;
+	ck_assert_ptr_eq(arg, big);
+	ck_assert_int_eq(status, 0);
+	told++;
+}
+
+static const struct sconce_sock_ops receiver_ops = {.name = "receiver"};
+
+/* What its peer has not read yet, as long as there is something. */
+static void
+receive(struct receiver *r)
+{
+	static char buf[MESSAGE];
+	ssize_t n;
+
+	while ((n = read(r->peer, buf, r->got < r->before ? r->before - r->got : sizeof(buf))) > 0) {
+		if (r->got >= r->before)
+			ck_assert_mem_eq(buf, big + r->got - r->before, (size_t)n);
+		r->got += (size_t)n;
+	}
+}
+
+/* A message queued by reference to many receivers that do not read is stored once, with the sender: each costs a record. */
+START_TEST(test_write_ref_to_many_is_stored_once)
+{
+	struct sconce_backend counting = *sconce_backend_libev();
+	struct sconce_loop_options opts = {.backend = &counting};
+	struct sconce_loop *loop;
+	int fds[2], left = RECEIVERS;
+
+	real_alloc = counting.alloc;
+	counting.alloc = count_alloc;
+	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
+	for (int i = 0; i < RECEIVERS; i++) {
+		struct receiver *r = &receivers[i];
+
+		wire_make(WIRE_UNIX, fds);
+		wire_narrow(fds[0]);
+		r->peer = fds[1];
+		fcntl(r->peer, F_SETFL, O_NONBLOCK);
+		ck_assert_int_eq(sconce_sock_init(&r->sock, loop, &receiver_ops, fds[0]), 0);
+		for (int result = SCONCE_SENT; result != SCONCE_QUEUED; r->before++) {
+			sconce_write(&r->sock, "x", 1);
+			result = sconce_flush(&r->sock);
+		}
+	}
+	asked = 0;
+	for (int i = 0; i < RECEIVERS; i++)
+		ck_assert_int_eq(sconce_write_ref(&receivers[i].sock, big, MESSAGE, tell, big), SCONCE_QUEUED);
+	ck_assert_uint_le(asked, RECEIVERS * 300);
+	ck_assert_int_eq(told, 0);
+	for (int turns = 0; left > 0 && turns < PAIR_TURNS; turns++) {
+		left = 0;
+		for (int i = 0; i < RECEIVERS; i++) {
+			receive(&receivers[i]);
+			left += receivers[i].got < receivers[i].before + MESSAGE;
+		}
+		sconce_loop_step(loop, 0);
+	}
+	ck_assert_int_eq(left, 0);
+	ck_assert_int_eq(told, RECEIVERS);
+	ck_assert_int_eq(sconce_loop_free(loop), 0);
+	for (int i = 0; i < RECEIVERS; i++)
+		close(receivers[i].peer);
+}
+END_TEST
+
 /* ---- failed sends ---- */
 
 static void
@@ -1154,6 +1247,9 @@ t_suite(void)
 	TCase *c;
 
 	bytes_fill(big, sizeof(big), 0);	/* once: the tests are forked from here */
+	c = t_case(s, "broadcast");
+	tcase_add_test(c, test_write_ref_to_many_is_stored_once);
+
 	c = t_case(s, "results");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_write_16_times_in_hook_is_one_send);
