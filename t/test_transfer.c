@@ -759,6 +759,27 @@ START_TEST(test_relay_refused_has_begun_nothing)
 }
 END_TEST
 
+/* HZ-22: without memory, an error has begun nothing, and a success that is none is told by done(). */
+START_TEST(test_relay_without_memory)
+{
+	static struct counted c;	/* done() may run when the loop is freed */
+	int r;
+
+	c = (struct counted){ 0 };
+	fault.alloc_fail = 1 + _i;
+	fault.failed = 0;
+	r = sconce_relay(&src->sock, &dst->sock, count_done, &c);
+	fault.alloc_fail = 0;
+	pair_quiet(&p);
+	if (fault.failed == 0 || r < 0)
+		ck_assert_int_eq(r, fault.failed == 0 ? 0 : -ENOMEM);
+	ck_assert_int_eq(c.calls, fault.failed > 0);
+	ck_assert_int_eq(c.status, fault.failed > 0 ? -ENOMEM : 0);
+	if (r < 0)
+		ck_assert_uint_eq(sconce_paused(&src->sock) | sconce_paused(&dst->sock), 0);
+}
+END_TEST
+
 static const struct sconce_sock_ops bare_ops = { .name = "bare", .event_close = end_event_close, .destroy = end_destroy };
 
 /* A source without hooks whose peer goes while its input waits for a slow destination is not closed under the
@@ -874,6 +895,7 @@ t_suite(void)
 	tcase_add_loop_test(c, test_relay_side_closed, 0, 2);
 	tcase_add_test(c, test_relay_refused);
 	tcase_add_loop_test(c, test_relay_refused_has_begun_nothing, 0, 2);
+	tcase_add_loop_test(c, test_relay_without_memory, 0, 12);
 	tcase_add_test(c, test_relay_loop_free);
 
 	c = t_case(s, "relay_tcp");
