@@ -420,6 +420,25 @@ end_flush(struct end *e)
 	sconce_close_flush(&e->sock, 30);
 }
 
+/* A peer that vanishes while bytes wait: what is lost has a reason, even when only the hang-up is told. */
+START_TEST(test_close_flush_peer_gone)
+{
+	sconce_watch_read(&p.a.sock, false);
+	sconce_watch_read(&p.b.sock, false);
+	pair_quiet(&p);
+	ck_assert_int_eq(sconce_write(&p.a.sock, big, sizeof(big)), SCONCE_QUEUED);
+	pair_turn(&p, 2);
+	sconce_close(&p.b.sock, 0);
+	pair_turn(&p, 1);
+	sconce_close_flush(&p.a.sock, 30);
+	PAIR_UNTIL(&p, p.a.destroys == 1);
+	ck_assert_int_eq(p.a.reason, SCONCE_REASON_ERROR);
+	ck_assert_int_eq(p.a.close_errnum, EPIPE);
+	ck_assert_uint_gt(p.a.unsent, 0);
+	ck_assert_uint_eq(p.a.errs + p.a.hups, 0);
+}
+END_TEST
+
 /* Called in a hook, it keeps the next one of the same dispatch from running: event_drain after event_low ... */
 START_TEST(test_close_flush_in_low_silences_drain)
 {
@@ -971,6 +990,7 @@ t_suite(void)
 	c = t_case(s, "close_flush");
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_close_flush_lingers_until_peer_ends);
+	tcase_add_test(c, test_close_flush_peer_gone);
 	tcase_add_test(c, test_close_flush_in_low_silences_drain);
 	tcase_add_test(c, test_close_flush_in_read_silences_err);
 	tcase_add_test(c, test_close_flush_deadline);

@@ -363,13 +363,15 @@ write_ready(struct sconce_loop *l, struct sconce_sock *s)
 static void
 ready_ending(struct sconce_sock *s, unsigned events)
 {
-	if (events & SCONCE_WRITE) {
+	bool gone = events & (SCONCE_ERR | SCONCE_HUP);
+
+	if ((events & SCONCE_WRITE) || (gone && has_items(s))) {	/* gone: the send tells why */
 		s->_flags = (s->_flags & ~(uint32_t)FL_STUCK) | FL_INTEREST;
 		sconce__sock_dirty(s);
 	}
 	if ((events & SCONCE_READ) && (s->_flags & FL_SOURCE))
 		sconce__ending_read(s);
-	if ((events & (SCONCE_ERR | SCONCE_HUP)) && !s->closed)
+	if (gone && !has_items(s) && !s->closed)
 		sconce_close(s, SCONCE_REASON_LOCAL);
 }
 
