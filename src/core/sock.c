@@ -320,8 +320,17 @@ sconce_sock_init_sized(struct sconce_sock *s, struct sconce_loop *loop, const st
 static uint64_t
 drop_output(struct sconce_sock *s)
 {
-	uint64_t unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
+	struct sconce_loop *l = s->loop;
+	uint64_t unsent;
 
+	if (l->gather_for == s)
+		l->gather_for = NULL;
+	if (s->_queue == NULL && !has_gathered(s)) {	/* as a rule */
+		if (l->gather_owner == s)
+			l->gather_owner = NULL;
+		return 0;
+	}
+	unsent = (s->_queue != NULL ? s->_queue->lost : 0) + sconce_queued(s);
 	sconce__gather_drop(s);
 	sconce__cancel(s, -ECANCELED);
 	return unsent;
@@ -342,7 +351,7 @@ end(struct sconce_sock *s, int reason)
 		sconce__connect_fini(s);
 		sconce__transfer_source_closed(s);
 	}
-	s->unsent = s->_queue != NULL || l->gather_owner == s || l->gather_for == s ? drop_output(s) : 0;
+	s->unsent = drop_output(s);
 	s->closed = true;
 	s->reason = (uint8_t)reason;
 	if (listed(s))
