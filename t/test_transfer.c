@@ -376,6 +376,25 @@ START_TEST(test_transfer_source_cannot_be_detached)
 }
 END_TEST
 
+static void
+detach_src(struct sconce_sock *s, void *arg, int status)
+{
+	log_done(s, arg, status);
+	src->n = sconce_detach(&src->sock, NULL, 0, NULL);
+}
+
+/* Nor while its completion is still to come; in that it can. */
+START_TEST(test_transfer_source_is_detached_in_done)
+{
+	sconce_transfer(&src->sock, &dst->sock, 100, detach_src, (void *)(uintptr_t)"T");
+	sconce_close(&dst->sock, 0);
+	ck_assert_int_eq(sconce_detach(&src->sock, NULL, 0, NULL), -EBUSY);
+	PAIR_UNTIL(&p, src->destroys == 1);
+	ck_assert_int_ge(src->n, 0);
+	close(src->n);
+}
+END_TEST
+
 /* A megabyte of bytes before a transfer uses up the turn; the transfer still begins. */
 START_TEST(test_transfer_behind_a_full_share)
 {
@@ -550,6 +569,22 @@ START_TEST(test_transfer_unsent_counts_the_pipe)
 	sconce_close(&dst->sock, 0);
 	pair_turn(&p, 2);
 	ck_assert_uint_eq(dst->unsent, stuck);
+}
+END_TEST
+
+/* The source is closed: what it gave is delivered, what is in the pipe too. */
+START_TEST(test_transfer_source_closed_delivers_the_pipe)
+{
+	uint64_t given = fill_the_pipe();
+
+	given += sconce_transferred(&src->sock);
+	sconce_close(&src->sock, 0);
+	pair_quiet(&p);
+	sconce_watch_read(&out->sock, true);
+	PAIR_UNTIL(&p, strstr(p.log, "T=-125 ") != NULL);
+	pair_quiet(&p);
+	ck_assert_uint_eq(out->in_len, given);
+	ck_assert(bytes_are(out->in, given, 0));
 }
 END_TEST
 
@@ -868,12 +903,14 @@ t_suite(void)
 	tcase_add_test(c, test_transfer_pushed_back_while_waiting);
 	tcase_add_test(c, test_transfer_refusals);
 	tcase_add_test(c, test_transfer_source_cannot_be_detached);
+	tcase_add_test(c, test_transfer_source_is_detached_in_done);
 	tcase_add_test(c, test_transfer_behind_a_full_share);
 	tcase_add_test(c, test_transfer_two_sources_in_order);
 	tcase_add_loop_test(c, test_transfer_source_connecting, 0, OUTCOMES);
 	tcase_add_test(c, test_transfer_waiting_with_watch_write_does_not_spin);
 	tcase_add_test(c, test_transfer_destination_refuses_splice_without_memory);
 	tcase_add_loop_test(c, test_transfer_unsent_counts_the_pipe, 0, 2);
+	tcase_add_test(c, test_transfer_source_closed_delivers_the_pipe);
 	tcase_add_loop_test(c, test_transfer_random_parts, 0, 20);
 
 	c = t_case(s, "transfer_tcp");

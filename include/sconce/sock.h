@@ -195,7 +195,8 @@ SCONCE_API unsigned sconce_watching(const struct sconce_sock *s);
 
 /* Reads at most `len` bytes: pushed-back bytes first, never joined with the kernel's.  A `len` of 0 reads nothing
  * and returns -EINVAL, since 0 means the end.
- * Returns the count; 0 at the end of input, and for ever after; -EAGAIN when there is nothing now; another -errno:
+ * Returns the count; 0 at the end of input, and for ever after (except that bytes which were pushed back and left behind, see
+ * sconce_unread(), can still be read); -EAGAIN when there is nothing now; another -errno:
  * input is over, event_err follows if the hook does not close.  EINTR is retried.  A closed or connecting
  * socket gives -EBADF or -EAGAIN. */
 SCONCE_API ssize_t sconce_read(struct sconce_sock *s, void *buf, size_t len);
@@ -247,7 +248,7 @@ SCONCE_API int sconce_shutdown(struct sconce_sock *s, int how);
  * SCONCE_REASON_DETACH (event_close and destroy run at the end of the turn, s->fd is -1), and the open
  * fd, no longer watched anywhere, is the caller's.  *len_out is the number of bytes in `buf`; it may be NULL when
  * `size` is 0.  Returns the fd; or, with nothing changed except that gathered bytes may have been sent: -EBUSY (output is
- * stuck, a transport is set, or `s` is in a transfer),
+ * stuck, a transport is set, or `s` is in a transfer whose completion is still to run),
  * -ENOBUFS (more bytes are pushed back than `size`), -EBADF (closed, or no fd), -EINPROGRESS (connecting). */
 SCONCE_API int sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out);
 

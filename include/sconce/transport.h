@@ -34,7 +34,8 @@ struct sconce_transport {
 	 * NULL: shutdown(fd, SHUT_WR). */
 	int (*shutdown)(struct sconce_sock *s, void *state);
 
-	/* Bytes that readv would give without the kernel; keeps the core from sleeping over them.  NULL: none, ever. */
+	/* Bytes that readv would give without the kernel; keeps the core from sleeping over them: event_read comes again after one that has
+	 * read.  NULL: none, ever. */
 	size_t (*pending)(const struct sconce_sock *s, const void *state);
 
 	/* Frees `state`.  Called once, when the socket is closed (after event_close) or the transport replaced.  May be NULL. */

@@ -544,6 +544,8 @@ uint64_t sconce__transfer_end(struct sconce__transfer *t);
 void sconce__transfer_told(struct sconce_loop *l, uint64_t src_id);
 void sconce__transfer_source_closed(struct sconce_sock *src);
 void sconce__transfer_source_ready(struct sconce_sock *src);
+/* The same outside of any dispatch: moves what there is, if that needs nothing but a read and a write.  False: it does. */
+bool sconce__transfer_flow(struct sconce_sock *src);
 uint64_t sconce__transfer_stuck_bytes(const struct sconce__transfer *t);
 void sconce__transfer_fini(struct sconce_loop *l);
 

@@ -170,12 +170,22 @@ tell_marks(struct sconce_sock *s)
 	}
 }
 
+/* The hook has read: the kernel will not tell of what a transport still holds. */
+static void
+wake_transport(struct sconce_sock *s)
+{
+	if (!s->closed && (s->_flags & FL_READ_TRIED) && sconce__transport_pending(s))
+		sconce__unread_wake(s);
+}
+
 /* Input that waits is offered before the socket is told that it is broken. */
 static void
 offer_input(struct sconce_sock *s)
 {
-	if (!(s->_flags & FL_PAUSED) && s->ops->event_read != NULL)
-		frame(s->loop, s, s->ops->event_read, "event_read");
+	if ((s->_flags & FL_PAUSED) || s->ops->event_read == NULL)
+		return;
+	frame(s->loop, s, s->ops->event_read, "event_read");
+	wake_transport(s);
 }
 
 /* A transfer reads on, and its completion is told how that ended. */
@@ -384,6 +394,7 @@ read_past(struct sconce_loop *l, struct sconce_sock *s)
 	read_hooks(l, s);
 	if (before > 0 && !s->closed && sconce_unread_bytes(s) == before && (s->_flags & FL_READ_TRIED))
 		sconce__unread_grow(s);
+	wake_transport(s);
 }
 
 static void
@@ -422,6 +433,9 @@ ready_slow(struct sconce_sock *s, unsigned events)
 		sconce__watch_dispatch(s, events);
 		return;
 	}
+	if (events == SCONCE_READ && (s->_flags & (FL_SOURCE | SCONCE_PAUSE_ENDING)) == FL_SOURCE && l->depth == 0 &&
+	    sconce__transfer_flow(s))
+		return;
 	sconce__enter(l, s);
 	if (s->_flags & SCONCE_PAUSE_CONNECTING) {
 		sconce__connect_ready(s);
@@ -556,8 +570,7 @@ offer(struct sconce_sock *s)
 	l->unread_offering = NULL;
 	if (!s->closed && s->_side->unread_len > 0 && s->_side->unread_len < before)
 		sconce__unread_wake(s);
-	if (!s->closed && (s->_flags & FL_READ_TRIED) && sconce__transport_pending(s))
-		sconce__unread_wake(s);
+	wake_transport(s);
 	if (l->current == NULL && !s->closed)
 		l->current = s;
 	sconce__leave(l);

@@ -410,6 +410,7 @@ read_shared_first(struct sconce_sock *s, const void **data_out)
 {
 	struct sconce_loop *l = s->loop;
 
+	s->_flags |= FL_READ_TRIED;
 	l->read_buf = l_alloc(l, READ_SHARED);
 	return l->read_buf == NULL ? -ENOMEM : sconce_read_shared(s, data_out);
 }

@@ -531,7 +531,7 @@ sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out)
 		return -EBADF;
 	if (s->_flags & SCONCE_PAUSE_CONNECTING)
 		return -EINPROGRESS;
-	if (side != NULL && (side->transport != NULL || side->transfer != NULL))
+	if ((s->_flags & SCONCE_PAUSE_FLOW) || (side != NULL && side->transport != NULL))
 		return -EBUSY;
 	if (unread > size)
 		return -ENOBUFS;

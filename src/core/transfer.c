@@ -407,6 +407,36 @@ sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget
 
 /* ---- the calls ---- */
 
+/* Whether the transfer's turn has come, and nothing keeps its destination from sending. */
+static bool
+flows(const struct sconce_sock *dst, const struct sconce__transfer *t)
+{
+	const struct sconce__queue *q = dst->_queue;
+
+	return q->head->kind == ITEM_TRANSFER && q->head->transfer == t && q->done == NULL && dst->fd >= 0 &&
+	    !(dst->_flags & (FL_STUCK | FL_WR_END | FL_DIRTY | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
+}
+
+bool
+sconce__transfer_flow(struct sconce_sock *src)
+{
+	struct sconce_loop *l = src->loop;
+	struct sconce__transfer *t = src->_side != NULL ? src->_side->transfer : NULL;
+	size_t budget = FLUSH_BYTES;
+	struct sconce_sock *dst;
+
+	if (t == NULL || !flows(t->dst, t) || src->_side->transport != NULL)
+		return false;
+	dst = t->dst;
+	l->depth = 1;				/* the turn's time is the time */
+	if (sconce__pump(dst, t, &budget) != PUMP_SOURCE)
+		sconce__sock_dirty(dst);	/* more than that it waits for input again */
+	if (l->dirty.head != NULL)
+		sconce__flush_dirty(l);
+	sconce__leave(l);
+	return true;
+}
+
 static int
 check(struct sconce_sock *src, struct sconce_sock *dst)
 {
