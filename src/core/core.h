@@ -354,8 +354,20 @@ void sconce__feed(struct sconce_loop *l);
 /* Work that must wait for the next turn exists. */
 void sconce__feed_turn(struct sconce_loop *l);
 /* Something to wait for came (+1) or went (-1); the same for a socket. */
+void sconce__keep_changed(struct sconce_loop *l);
+static inline void
+keep_update(struct sconce_loop *l)
+{
+	if (unlikely(((l->count | l->refs) != 0) != l->kept))
+		sconce__keep_changed(l);
+}
 void sconce__keep(struct sconce_loop *l, int change);
-void sconce__count(struct sconce_loop *l, int change);
+static inline void
+count_sock(struct sconce_loop *l, int change)
+{
+	l->count += (size_t)change;
+	keep_update(l);
+}
 void sconce__post_loop_drop(struct sconce_sock *s);	/* with a side record only */
 /* Queues a prepared call record for step 5; cannot fail. */
 void sconce__call_push(struct sconce_loop *l, struct sconce__call *c);

@@ -7,7 +7,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { RUN_TURNS = 1000 };		/* turns that freeing may take before it gives up on held sockets */
+enum {
+	RUN_TURNS = 1000,		/* turns that freeing may take before it gives up on held sockets */
+	NEAR_NS = 100 * 1000 * 1000	/* a deadline so near is told to the backend anew in every turn */
+};
 
 void *
 sconce__zalloc(struct sconce_loop *l, size_t size)
@@ -43,29 +46,18 @@ sconce__feed_turn(struct sconce_loop *l)
 		l->be->feed(SCONCE_FEED_TURN, l->ctx);
 }
 
-static void
-keep_update(struct sconce_loop *l)
+void
+sconce__keep_changed(struct sconce_loop *l)
 {
-	bool alive = (l->count | l->refs) != 0;
-
-	if (likely(alive == l->kept))
-		return;
-	l->kept = alive;
+	l->kept = !l->kept;
 	if (l->be->keep != NULL)
-		l->be->keep(alive, l->ctx);
+		l->be->keep(l->kept, l->ctx);
 }
 
 void
 sconce__keep(struct sconce_loop *l, int change)
 {
 	l->refs += (size_t)change;
-	keep_update(l);
-}
-
-void
-sconce__count(struct sconce_loop *l, int change)
-{
-	l->count += (size_t)change;
 	keep_update(l);
 }
 
@@ -134,8 +126,10 @@ sconce_backend_begin(struct sconce_loop *l)
 		sconce__timers_run(l);
 	if (sconce__timeouts_next(l) <= l->now)
 		sconce__feed(l);		/* step 5 looks, after the input that waits has been read */
-	l->deadline = INT64_MIN;
-	sconce__deadline_changed(l);
+	if (l->deadline < l->now + NEAR_NS) {
+		l->deadline = INT64_MIN;	/* the backend's timer may have gone off, perhaps a little early */
+		sconce__deadline_changed(l);
+	}
 }
 
 /* Closed, or only waiting for its queue to go. */
@@ -261,11 +255,17 @@ post_compact(struct sconce_loop *l)
 	l->post_count = to;
 }
 
+static bool
+has_post_loops(const struct sconce_loop *l)
+{
+	return l->post_count > 0 || l->post_socks != NULL;
+}
+
 static void
 each_turn_update(struct sconce_loop *l)
 {
 	if (l->be->each_turn != NULL)
-		l->be->each_turn(l->post_count > 0 || l->post_socks != NULL, l->ctx);
+		l->be->each_turn(has_post_loops(l), l->ctx);
 }
 
 static bool
@@ -273,8 +273,6 @@ step7(struct sconce_loop *l)
 {
 	bool go_on;
 
-	if (l->post_count == 0 && l->post_socks == NULL)
-		return true;
 	l->step7 = true;
 	go_on = post_sockets(l);
 	if (!post_loop(l))
@@ -288,7 +286,7 @@ step7(struct sconce_loop *l)
 void
 sconce_backend_post(struct sconce_loop *l)
 {
-	if (!l->running && l->depth == 0 && !l->step7)
+	if (!l->running && l->depth == 0 && !l->step7 && has_post_loops(l))
 		step7(l);
 }
 
@@ -344,7 +342,7 @@ turn(struct sconce_loop *l, double limit, bool *post_out)
 		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
 	if (l->end_wanted)
 		sconce_backend_end(l);
-	*post_out = step7(l);
+	*post_out = has_post_loops(l) ? step7(l) : true;
 	return r;
 }
 

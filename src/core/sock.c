@@ -232,8 +232,8 @@ forget_fd(struct sconce_sock *s)
 	s->fd = -1;
 }
 
-int
-sconce__attach_fd(struct sconce_sock *s, int fd)
+static inline int
+attach_fd(struct sconce_sock *s, int fd)
 {
 	struct sconce_loop *l = s->loop;
 	int r;
@@ -245,6 +245,12 @@ sconce__attach_fd(struct sconce_sock *s, int fd)
 	if (r < 0)
 		forget_fd(s);
 	return r;
+}
+
+int
+sconce__attach_fd(struct sconce_sock *s, int fd)
+{
+	return attach_fd(s, fd);
 }
 
 void
@@ -280,7 +286,7 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 	if (r < 0)
 		return r;
 	if (fd >= 0) {
-		r = sconce__attach_fd(s, fd);
+		r = attach_fd(s, fd);
 		if (r < 0) {
 			sconce__table_remove(l, s);
 			return r;
@@ -295,7 +301,7 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 	l->all_count++;
 	if (!(flags & FL_INTERNAL)) {
 		l->watches += (flags & FL_WATCH) != 0;
-		sconce__count(l, 1);
+		count_sock(l, 1);
 	}
 	if (fd >= 0 && fd == l->accepting_fd)
 		l->newest = s;
@@ -602,7 +608,7 @@ let_go(struct sconce_sock *s)
 	l->all_count--;
 	if (!(s->_flags & FL_INTERNAL)) {
 		l->watches -= (s->_flags & FL_WATCH) != 0;
-		sconce__count(l, -1);
+		count_sock(l, -1);
 	}
 }
 

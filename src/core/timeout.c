@@ -78,7 +78,7 @@ node_link(void **slot, void **node)
 }
 
 /* May be in a slot, or in the list of a sweep. */
-static void
+static inline void
 node_unlink(struct sconce_loop *l, void **node)
 {
 	struct wheel *w = &l->wheel;
