@@ -54,7 +54,10 @@ LAYERS		:= core fleet http mux server stream
 LIB_SRC		:= $(sort $(wildcard $(LAYERS:%=$(srcdir)/src/%/*.c)))
 PROXY_SRC	:= $(sort $(wildcard $(srcdir)/src/proxy/*.c))
 EXAMPLE_SRC	:= $(sort $(wildcard $(srcdir)/src/examples/*.c))
-BENCH_SRC	:= $(sort $(wildcard $(srcdir)/bench/*.c))
+# A file is a program, a directory is one of several files.
+BENCH_ONE	:= $(sort $(wildcard $(srcdir)/bench/*.c))
+BENCH_MANY	:= $(sort $(wildcard $(srcdir)/bench/*/*.c))
+BENCH_SRC	:= $(BENCH_ONE) $(BENCH_MANY)
 TEST_SRC	:= $(sort $(wildcard $(srcdir)/t/test_*.c))
 # What tests share; t/harness.c has the main() of those that bring none.
 SUPPORT_SRC	:= $(filter-out $(TEST_SRC),$(sort $(wildcard $(srcdir)/t/*.c)))
@@ -82,7 +85,9 @@ LIB_SO		:= $(if $(LIB_SRC),$(B)/$(SHARED) $(B)/$(SONAME) $(B)/libsconce.so)
 LIBS_ALL	:= $(LIB_A) $(LIB_SO) $(B)/sconce.pc
 SCONCED		:= $(if $(PROXY_SRC),$(B)/sconced)
 EXAMPLES	:= $(call program,src/examples,examples,$(EXAMPLE_SRC))
-BENCHES		:= $(call program,bench,bench,$(BENCH_SRC))
+BENCH_DIRS	:= $(patsubst $(srcdir)/bench/%/,%,$(sort $(dir $(BENCH_MANY))))
+BENCHES		:= $(call program,bench,bench,$(BENCH_ONE)) $(BENCH_DIRS:%=$(B)/bench/%)
+BENCH_PEERS	:= libevent libuv
 TESTS		:= $(call program,t,t,$(TEST_SRC))
 HELPERS		:= $(call program,t,t,$(HELPER_SRC))
 HARNESS_A	:= $(B)/t/libharness.a
@@ -109,6 +114,7 @@ $(B)/static/t/%.o:		INCLUDES = -I$(<D) -I$(srcdir)/t $(patsubst %,-I$(srcdir)/sr
 GOALS		:= $(or $(MAKECMDGOALS),all)
 NEEDS		:= $(if $(filter-out help clean uninstall,$(GOALS)),libev)
 NEEDS		+= $(if $(filter check cover tests,$(GOALS)),check curl $(if $(VALGRIND),valgrind))
+NEEDS		+= $(if $(filter bench,$(GOALS)),$(BENCH_PEERS:%=?%))
 -include $(B)/probed.mk
 ifneq ($(filter-out $(PROBED),$(NEEDS)),)
 PROBLEM		:= $(shell $(srcdir)/src/build/probe $(B)/probed.mk '$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS)' $(NEEDS))
@@ -142,10 +148,14 @@ cover:
 	@$(MAKE) COVER=1 check
 	@$(srcdir)/src/build/coverage $(GCOV) $(srcdir) $(O)/cover core http
 
-# bench/run is the driver, if there is one; it finds the programs in $BUILD/bench.
-bench: $(BENCHES) $(SCONCED)
-	@if [ -x $(srcdir)/bench/run ]; then SRC=$(srcdir) BUILD=$(B) exec $(srcdir)/bench/run $(ARGS); fi; \
-	for program in $(BENCHES); do echo "$$program:"; $$program || exit 1; done
+.PHONY: mutants
+mutants:
+	@ONLY='$(T) $(ARGS)' CC='$(CC)' CPPFLAGS='$(CPPFLAGS)' CFLAGS='$(CFLAGS)' LDFLAGS='$(LDFLAGS)' \
+		$(srcdir)/src/build/mutants $(srcdir) $(O)/mutants
+
+# bench/run finds the programs in $BUILD/bench.  A peer whose library is not here is left out (PRESENT: the libraries that are).
+bench: $(filter-out $(patsubst %,$(B)/bench/%,$(filter-out $(PRESENT),$(BENCH_PEERS))),$(BENCHES)) $(SCONCED)
+	@BUILD=$(B) exec $(srcdir)/bench/run $(if $(FULL),--full) $(ARGS)
 
 clean:
 	rm -rf $(O)
@@ -246,9 +256,13 @@ $(EXAMPLES): $(B)/examples/%: $(B)/static/src/examples/%.o $(LIB_A)
 	$(call say,LINK,$@)
 	$(link) $(OUR_LIBS)
 
-$(BENCHES): $(B)/bench/%: $(B)/static/bench/%.o $(LIB_A)
+$(call program,bench,bench,$(BENCH_ONE)): $(B)/bench/%: $(B)/static/bench/%.o $(LIB_A)
+$(foreach d,$(BENCH_DIRS),$(eval $(B)/bench/$d: $(call static,$(filter $(srcdir)/bench/$d/%,$(BENCH_MANY))) $(LIB_A)))
+$(B)/bench/libevent:	BENCH_LIBS := -levent_core
+$(B)/bench/libuv:	BENCH_LIBS := -luv
+$(BENCHES):
 	$(call say,LINK,$@)
-	$(link) $(OUR_LIBS)
+	$(link) $(BENCH_LIBS) $(OUR_LIBS)
 
 $(TESTS): $(B)/t/%: $(B)/static/t/%.o $(HARNESS_A) $(PROXY_A) $(LIB_A)
 	$(call say,LINK,$@)

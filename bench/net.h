@@ -1,4 +1,5 @@
-/* ADDRESS:PORT to a socket address and back, for the programs that know nothing of sconce. */
+/* ADDRESS:PORT to a socket address, for the programs that know nothing of sconce: the load, and the servers of
+ * the peers. */
 #ifndef NET_H
 #define NET_H
 
@@ -8,10 +9,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What follows a `?` is not part of it. */
 static inline bool
 net_parse(const char *text, struct sockaddr_in *addr_out)
 {
-	const char *colon = strrchr(text, ':');
+	const char *colon = strchr(text, ':');
 	char host[INET_ADDRSTRLEN];
 
 	if (colon == NULL || (size_t)(colon - text) >= sizeof(host))
