@@ -645,6 +645,24 @@ START_TEST(test_abort_is_a_reset)
 }
 END_TEST
 
+static void
+write_and_abort(struct end *e)
+{
+	sconce_write(&e->sock, "never", 5);
+	sconce_abort(&e->sock);
+}
+
+/* What the hook that aborts has gathered was accepted, and is unsent. */
+START_TEST(test_abort_in_hook_counts_what_was_gathered)
+{
+	p.a.on.read = write_and_abort;
+	sconce_write(&p.b.sock, "x", 1);
+	PAIR_UNTIL(&p, p.a.closes == 1);
+	ck_assert_int_eq(p.a.reason, SCONCE_REASON_ABORT);
+	ck_assert_uint_eq(p.a.unsent, 5);
+}
+END_TEST
+
 /* ---- shutdown ---- */
 
 /* Writing ends behind the queue; the other direction goes on: a peer that half-closes still gets its answer. */
@@ -1010,6 +1028,7 @@ t_suite(void)
 	tcase_add_test(c, test_close_flush_half_closed_peer);
 	tcase_add_test(c, test_close_offers_what_was_gathered);
 	tcase_add_test(c, test_abort_is_a_reset);
+	tcase_add_test(c, test_abort_in_hook_counts_what_was_gathered);
 	tcase_add_test(c, test_shutdown_write_goes_behind_the_queue);
 	tcase_add_test(c, test_shutdown_both_sides_is_hup_once);
 

@@ -124,6 +124,24 @@ START_TEST(test_marks_short_send_parts_them)
 END_TEST
 
 static void
+three_interrupted(struct end *e)
+{
+	three(e);
+	fault.fd = e->sock.fd;
+	fault.eintr = true;
+}
+
+/* A signal comes in between: the send is made again, and nobody is told. */
+START_TEST(test_marks_interrupted_send_is_made_again)
+{
+	in_hook(three_interrupted);
+	expect("aabbcc");
+	ck_assert_ptr_nonnull(strstr(p.log, "A=0 B=0 C=0 "));
+	ck_assert_uint_eq(p.a.errs, 0);
+}
+END_TEST
+
+static void
 three_refused(struct end *e)
 {
 	three(e);
@@ -373,6 +391,7 @@ t_suite(void)
 	tcase_add_test(c, test_marks_leave_in_one_send);
 	tcase_add_test(c, test_marks_are_counted);
 	tcase_add_test(c, test_marks_short_send_parts_them);
+	tcase_add_test(c, test_marks_interrupted_send_is_made_again);
 	tcase_add_loop_test(c, test_marks_refused_wait, 0, 2);
 	tcase_add_test(c, test_marks_failed_send_cancels_them);
 	tcase_add_loop_test(c, test_marks_close_sends_then_cancels, 0, 2);

@@ -70,6 +70,27 @@ START_TEST(test_start_fraction_fires_after_it)
 }
 END_TEST
 
+/* A timer that is less than a millisecond away is not early because another is due. */
+START_TEST(test_start_nearly_due_is_not_early)
+{
+	struct probe p[2];
+	double begin;
+
+	for (int i = 0; i < 20; i++) {	/* on a busy machine both may be due */
+		probe_init(&p[0]);
+		probe_init(&p[1]);
+		begin = sconce_now(loop);
+		sconce_timer_start(&p[0].timer, 5);
+		sconce_timer_start(&p[1].timer, 5.0009);
+		pass(5);
+		ck_assert_int_eq(p[0].fired, 1);
+		if (p[1].fired > 0)
+			ck_assert_double_ge(p[1].at - begin, 5.0009);
+		sconce_timer_stop(&p[1].timer);
+	}
+}
+END_TEST
+
 /* Timers that are due run in the order of their times, on a clock that is read once. DS-12 */
 START_TEST(test_start_several_due_fire_in_time_order)
 {
@@ -713,6 +734,7 @@ t_suite(void)
 	t = t_case(suite, "start");
 	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_start_fraction_fires_after_it);
+	tcase_add_test(t, test_start_nearly_due_is_not_early);
 	tcase_add_test(t, test_start_several_due_fire_in_time_order);
 	tcase_add_test(t, test_start_equal_times_fire_in_order);
 	tcase_add_test(t, test_start_zero_or_negative_next_turn);
