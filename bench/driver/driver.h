@@ -220,6 +220,7 @@ void progress_say(const char *format, ...) __attribute__((format(printf, 1, 2)))
 void progress_clear(void);
 
 void report_times(void);
+void report_ratios(void);
 void report_counts(void);
 void report_bars(void);
 

@@ -233,6 +233,8 @@ main(int argc, char **argv)
 		bars_judge(*name, &o.settings);
 	progress_clear();
 	report_times();
+	if (o.full)
+		report_ratios();
 	report_counts();
 	report_bars();
 	if (o.json != NULL)

@@ -85,8 +85,7 @@ put_legend(FILE *f)
 
 		fprintf(f,
 			"<circle class=\"k%d\" cx=\"%d\" cy=\"%d\" r=\"3\"/>"
-			"<text x=\"%d\" y=\"%d\">%s</text>\n", i, x, y - 4,
-			x + 9, y, kinds[i].name);
+			"<text x=\"%d\" y=\"%d\">%s</text>\n", i, x, y - 4, x + 9, y, kinds[i].name);
 	}
 }
 
@@ -97,8 +96,7 @@ put_scale(FILE *f, double bottom)
 
 	for (size_t i = 0; i < sizeof(ticks) / sizeof(ticks[0]); i++) {
 		fprintf(f, "<line class=\"%s\" x1=\"%.1f\" x2=\"%.1f\" y1=\"%d\" y2=\"%.0f\"/>",
-			ticks[i] == 1 ? "one" : "grid",
-			place(ticks[i]), place(ticks[i]), TOP - 8, bottom);
+			ticks[i] == 1 ? "one" : "grid", place(ticks[i]), place(ticks[i]), TOP - 8, bottom);
 		fprintf(f, "<text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%g</text>\n", place(ticks[i]),
 			TOP - 12, ticks[i]);
 	}
@@ -114,11 +112,9 @@ put_server(FILE *f, const struct run *run, const struct server *server, double y
 	if (server->role == ROLE_REFERENCE || !ratio_of(run, server->name, run->cell->servers[0].name, &s))
 		return false;
 	fprintf(f, "<g class=\"k%d\"><title>%s, %s: %.3f (%.3f to %.3f)</title>", kind, run->cell->name,
-		server->name, s.median,
-		s.low, s.high);
+		server->name, s.median, s.low, s.high);
 	fprintf(f, "<line x1=\"%.1f\" x2=\"%.1f\" y1=\"%.1f\" y2=\"%.1f\" stroke-width=\"1.5\"/>", place(s.low),
-		place(s.high),
-		y, y);
+		place(s.high), y, y);
 	fprintf(f, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"%s\"/></g>\n", place(s.median), y,
 		kind == OURS ? "3.5" : "2.5");
 	return true;

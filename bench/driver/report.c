@@ -134,12 +134,40 @@ report_times(void)
 		printf("%s%s: %s (%d rounds)\n", run->cell->name, run->attempt > 1 ? ", again" : "", run->cell->what,
 			run->rounds);
 		printf("  %-18s%12s %12s %9s    CPU / %s, its median and 95 %% interval\n", "server",
-			"CPU us/msg", "msg/s",
-			"busy", run->cell->servers[0].name);
+			"CPU us/msg", "msg/s", "busy", run->cell->servers[0].name);
 		for (const struct server *server = run->cell->servers; server->name != NULL; server++)
 			report_server(run, server);
 		printf("\n");
 	}
+}
+
+/* The medians once more, cells and servers that most cells have, as a table for a README. */
+void
+report_ratios(void)
+{
+	static const char *const names[] = {"ours", "raw again", "libev", "libevent", "bufferevent", "uv_write",
+		"uv_try_write"};
+	struct spread s;
+
+	printf("| CPU per message / the reference |");
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		printf(" %s |", names[i]);
+	printf("\n|---|---|---:|---:|---:|---:|---:|---:|\n");
+	for (int i = 0; i < run_count; i++) {
+		if (run_find(runs[i].cell->name) != &runs[i])
+			continue;
+		printf("| %s |", runs[i].cell->what);
+		for (size_t j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
+			if (!ratio_of(&runs[i], names[j], runs[i].cell->servers[0].name, &s))
+				printf(" - |");
+			else if (j == 0)
+				printf(" %.3f (%.3f to %.3f) |", s.median, s.low, s.high);
+			else
+				printf(" %.3f |", s.median);
+		}
+		printf("\n");
+	}
+	printf("\n");
 }
 
 static void
@@ -182,12 +210,11 @@ report_counts_of(const struct cell *cell)
 		if (counts[i].cell != cell)
 			continue;
 		if (!begun && memory)
-			printf("%s: %s\n  %-18s%12s %12s\n", cell->name, cell->what, "bytes a connection",
-			"heap", "resident");
+			printf("%s: %s\n  %-18s%12s %12s\n", cell->name, cell->what, "bytes a connection", "heap",
+				"resident");
 		else if (!begun)
 			printf("%s: %s\n  %-18s%12s %12s %12s %12s %14s\n", cell->name, cell->what,
-			"per message", "system calls",
-				"epoll_wait", "epoll_ctl", "accept4", "instructions");
+				"per message", "system calls", "epoll_wait", "epoll_ctl", "accept4", "instructions");
 		begun = true;
 		if (memory)
 			report_memory(&counts[i]);
@@ -212,14 +239,16 @@ void
 report_bars(void)
 {
 	static const char *const outcomes[] = {"met", "MISSED", "not measured"};
-	int met = 0;
+	int count[] = {0, 0, 0};
 
 	for (int i = 0; i < verdict_count; i++) {
 		const struct verdict *v = &verdicts[i];
 
-		met += v->outcome == BAR_MET;
+		count[v->outcome]++;
 		printf("%-28s %-12s %s: %s\n", v->name, outcomes[v->outcome], v->what, v->text);
 	}
+	if (count[BAR_UNKNOWN] > 0)
+		printf("%d not measured\n", count[BAR_UNKNOWN]);
 	if (verdict_count > 0)
-		printf("%d passed, %d failed\n", met, verdict_count - met);
+		printf("%d passed, %d failed\n", count[BAR_MET], count[BAR_MISSED]);
 }
