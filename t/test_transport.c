@@ -755,6 +755,35 @@ START_TEST(test_transport_handshake_precedes_event_connect)
 }
 END_TEST
 
+/* Set when the connect has worked at once and nobody knows yet: it still shakes hands first. */
+START_TEST(test_transport_set_behind_connect_still_shakes_hands)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char text[128];
+
+	snprintf(addr.sun_path, sizeof(addr.sun_path), "/tmp/sconce-test-%d", (int)getpid());
+	snprintf(text, sizeof(text), "unix://%s", addr.sun_path);
+	ck_assert_int_eq(bind(lfd, (struct sockaddr *)&addr, sizeof(addr)), 0);
+	ck_assert_int_eq(listen(lfd, 1), 0);
+	conn_init(&a, &conn_ops, -1);
+	veil_init(&va);
+	va.rounds = 1;
+	ck_assert_int_eq(sconce_connect(&a.sock, text), 0);
+	ck_assert_int_eq(sconce_set_transport(&a.sock, &veil_shaking, &va), 0);
+	net_settle();
+	ck_assert_int_gt(va.handshakes, 0);
+	ck_assert_str_eq(a.log, "");
+	far = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_eq(write(far, "h", 1), 1);
+	NET_UNTIL(a.log[0] == 'C');
+	ck_assert_int_eq(a.connect_errnum, 0);
+	close(far);
+	close(lfd);
+	unlink(addr.sun_path);
+}
+END_TEST
+
 /* A refused connect never reaches the handshake. */
 START_TEST(test_transport_connect_refused_no_handshake)
 {
@@ -1063,6 +1092,7 @@ t_suite(void)
 	tcase_add_test(ends, test_transport_shutdown_wants_read_goes_on);
 	tcase_add_test(ends, test_transport_missing_entries_have_defaults);
 	tcase_add_test(shake, test_transport_handshake_precedes_event_connect);
+	tcase_add_test(shake, test_transport_set_behind_connect_still_shakes_hands);
 	tcase_add_test(shake, test_transport_connect_refused_no_handshake);
 	tcase_add_test(shake, test_transport_handshake_failure_fails_connect);
 	tcase_add_test(shake, test_transport_handshake_stalled_or_left_is_told);

@@ -16,6 +16,7 @@
 enum {
 	LOAD_SECONDS = 120,
 	IDLE_WARM = 16,
+	REST_MICROSECONDS = 20000,
 	PERF_FACTOR = 4			/* perf hardly slows the server: so many times the messages */
 };
 
@@ -222,10 +223,13 @@ run_counted(const struct count *c, const char *const *tool, unsigned messages)
 	unlink(result_path());
 	if (!running_start(&r, c->cell, c->server, tool, why, sizeof(why)))
 		return false;
-	if (running_load(&r, c->cell, messages, 0, 0, &load)) {
+	if (running_load(&r, c->cell, messages, 0, 0, true, &load)) {
 		line = process_line(&load, LOAD_SECONDS);
 		good = line != NULL && sscanf(line, "messages %llu", &done) == 1 && done >= messages;
-		process_end(&load, good ? 0 : SIGKILL);
+		usleep(REST_MICROSECONDS);		/* what is in flight is answered */
+		running_end(&r);			/* first, or it would close so many connections, or not yet */
+		process_end(&load, SIGKILL);
+		return good;
 	}
 	running_end(&r);
 	return good;
@@ -360,7 +364,7 @@ idle_memory(struct running *r, const struct cell *cell, size_t conns, double *he
 	bool good;
 
 	part.conns = conns;
-	if (!running_load(r, &part, 0, 0, 0, &load))
+	if (!running_load(r, &part, 0, 0, 0, false, &load))
 		return false;
 	line = process_line(&load, LOAD_SECONDS);
 	good = line != NULL && strcmp(line, "idle") == 0 && kill(r->pid, SIGUSR1) == 0;
@@ -391,7 +395,7 @@ count_memory(struct count *c)
 	running_end(&r);
 	if (!good)
 		return false;
-	least(&c->heap, (heap_all - heap) / (double)c->cell->conns);
-	least(&c->rss, (rss_all - rss) / (double)c->cell->conns);
+	least(&c->heap, (heap_all - heap) / (double)(c->cell->conns - IDLE_WARM));
+	least(&c->rss, (rss_all - rss) / (double)(c->cell->conns - IDLE_WARM));
 	return true;
 }

@@ -37,7 +37,7 @@ struct server {
 	enum role role;
 	const char *program, *workload;
 	const char *listen;		/* ADDRESS:PORT and options; NULL: 127.0.0.1:0 */
-	bool rare;			/* far from the best in every cell: played in every fifth round only */
+	bool rare;			/* far from the best with many connections: played in every fifth round only then */
 };
 
 /* A workload in one size: what is put to several servers in the same rounds. */
@@ -100,9 +100,10 @@ bool process_succeeds(const char *const *argv);
 bool running_start(struct running *r, const struct cell *cell, const struct server *server, const char *const *tool,
 	char *why, size_t size);
 void running_end(struct running *r);
-/* Puts the cell's load on it, `messages` of them or (0) for `seconds`.  False: `why` is told. */
+/* Puts the cell's load on it, `messages` of them or (0) for `seconds`; with `keep` its connections last until it is
+ * killed.  False: `why` is told. */
 bool running_load(struct running *r, const struct cell *cell, uint64_t messages, double warm_up, double seconds,
-	struct process *load);
+	bool keep, struct process *load);
 
 /* ---- play.c ---- */
 

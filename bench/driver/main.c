@@ -188,15 +188,28 @@ plan_cell(const struct options *o, const struct cell *cell)
 	progress_plan(cell_servers(cell) * count_weight(o, cell));
 }
 
+/* After each cell, so that a run which is interrupted leaves what it has. */
+static void
+write_files(const struct options *o)
+{
+	if (o->json != NULL)
+		json_write(o->json);
+	if (o->plot != NULL)
+		plot_write(o->plot);
+}
+
 static void
 run_cells(const struct options *o)
 {
 	for (int i = 0; i < cell_count; i++)
 		if (wanted(o, &cells[i]))
 			plan_cell(o, &cells[i]);
-	for (int i = 0; i < cell_count; i++)
-		if (wanted(o, &cells[i]) && cells[i].timed)
-			play(&cells[i], &o->settings);
+	for (int i = 0; i < cell_count; i++) {
+		if (!wanted(o, &cells[i]) || !cells[i].timed)
+			continue;
+		play(&cells[i], &o->settings);
+		write_files(o);
+	}
 	for (int i = 0; i < cell_count; i++)
 		for (const struct server *s = cells[i].servers; s->name != NULL && wanted(o, &cells[i]); s++)
 			count_server(o, &cells[i], s);
@@ -237,10 +250,7 @@ main(int argc, char **argv)
 		report_ratios();
 	report_counts();
 	report_bars();
-	if (o.json != NULL)
-		json_write(o.json);
-	if (o.plot != NULL)
-		plot_write(o.plot);
+	write_files(&o);
 	if (o.full || o.bar)
 		return bars_status();
 	return all_well() ? 0 : 2;

@@ -45,9 +45,9 @@ slice_factor(const struct cell *cell)
 }
 
 static bool
-rests(const struct server *server, int round)
+rests(const struct cell *cell, const struct server *server, int round)
 {
-	return server->rare && round % RARE != 0;
+	return server->rare && cell->conns > 1 && round % RARE != 0;
 }
 
 double
@@ -57,7 +57,7 @@ play_weight(const struct cell *cell, const struct settings *s)
 
 	for (int round = 0; round < s->rounds; round++)
 		for (const struct server *server = cell->servers; server->name != NULL; server++)
-			if (server_built(server) && !rests(server, round))
+			if (server_built(server) && !rests(cell, server, round))
 				sum += slice;
 	return sum;
 }
@@ -85,7 +85,7 @@ measure(const struct cell *cell, const struct server *server, const struct setti
 	*out = (struct sample){.messages = 0};
 	if (!running_start(&r, cell, server, NULL, why, size))
 		return false;
-	good = running_load(&r, cell, cell->messages, s->warm_up * factor, s->seconds * factor, &load) &&
+	good = running_load(&r, cell, cell->messages, s->warm_up * factor, s->seconds * factor, false, &load) &&
 	    read_sample(&load, out);
 	running_end(&r);
 	if (!good)
@@ -106,7 +106,7 @@ play_round(struct run *run, const struct settings *s, int round)
 		const struct server *server = &run->cell->servers[which];
 		struct track *t = &run->tracks[which];
 
-		if (t->skipped || t->failed[0] != '\0' || rests(server, round))
+		if (t->skipped || t->failed[0] != '\0' || rests(run->cell, server, round))
 			continue;
 		progress_say("%s, round %d of %d, %s", run->cell->name, round + 1, s->rounds, server->name);
 		if (!measure(run->cell, server, s, &t->samples[round], t->failed, sizeof(t->failed)))

@@ -143,9 +143,9 @@ height(void)
 {
 	double y = TOP;
 
-	for (int i = 0; i < run_count; i++)
-		if (run_find(runs[i].cell->name) == &runs[i])
-			y += fmax(14, LINE * (cell_servers(runs[i].cell) - 1)) + ROW_GAP;
+	for (int i = 0; i < cell_count; i++)
+		if (run_find(cells[i].name) != NULL)
+			y += fmax(14, LINE * (cell_servers(&cells[i]) - 1)) + ROW_GAP;
 	return y;
 }
 
@@ -165,9 +165,9 @@ plot_write(const char *path)
 	put_style(f);
 	put_legend(f);
 	put_scale(f, bottom);
-	for (int i = 0; i < run_count; i++)
-		if (run_find(runs[i].cell->name) == &runs[i])
-			y = put_row(f, &runs[i], y);
+	for (int i = 0; i < cell_count; i++)
+		if (run_find(cells[i].name) != NULL)
+			y = put_row(f, run_find(cells[i].name), y);
 	fprintf(f, "</svg>\n");
 	if (fclose(f) != 0) {
 		perror(path);

@@ -274,7 +274,7 @@ running_end(struct running *r)
 
 bool
 running_load(struct running *r, const struct cell *cell, uint64_t messages, double warm_up, double seconds,
-	struct process *load)
+	bool keep, struct process *load)
 {
 	char conns[32], size[32], depth[32], warm[32], length[32], pid[32];
 	const char *argv[ARGS_MAX] = {process_path("load"), cell->mode, "-c", conns, "-s", size, "-d", depth,
@@ -291,6 +291,8 @@ running_load(struct running *r, const struct cell *cell, uint64_t messages, doub
 		snprintf(length, sizeof(length), "%llu", (unsigned long long)messages);
 	else
 		snprintf(length, sizeof(length), "%g", seconds);
+	if (keep)
+		argv[n++] = "-k";
 	if (cell->batch)
 		argv[n++] = "-b";
 	if (cell->target)

@@ -153,12 +153,14 @@ report_ratios(void)
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		printf(" %s |", names[i]);
 	printf("\n|---|---|---:|---:|---:|---:|---:|---:|\n");
-	for (int i = 0; i < run_count; i++) {
-		if (run_find(runs[i].cell->name) != &runs[i])
+	for (int i = 0; i < cell_count; i++) {
+		const struct run *run = run_find(cells[i].name);
+
+		if (run == NULL)
 			continue;
-		printf("| %s |", runs[i].cell->what);
+		printf("| %s |", cells[i].what);
 		for (size_t j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
-			if (!ratio_of(&runs[i], names[j], runs[i].cell->servers[0].name, &s))
+			if (!ratio_of(run, names[j], cells[i].servers[0].name, &s))
 				printf(" - |");
 			else if (j == 0)
 				printf(" %.3f (%.3f to %.3f) |", s.median, s.low, s.high);

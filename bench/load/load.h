@@ -19,6 +19,7 @@ enum {
 struct options {
 	size_t conns, size, depth;
 	bool batch;			/* the next `depth` messages go when all of the last have come back */
+	bool keep;			/* holds its connections when it has printed its line, until it is killed */
 	bool yield;			/* gives its CPU to others that could run while nothing is there */
 	double warm_up, seconds;
 	uint64_t messages;		/* 0: as many as there are in `seconds` */

@@ -1,6 +1,6 @@
 /* The load: one process that drives a server, checks every byte that comes back, and never sleeps while it measures.
  *
- *	load MODE [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-y] [-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID]
+ *	load MODE [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-k] [-y] [-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID]
  *		ADDRESS:PORT
  *
  *	echo		each connection has DEPTH messages of SIZE bytes in flight; with -b the next DEPTH go when
@@ -10,6 +10,7 @@
  *	broadcast	one sender, CONNECTIONS receivers of each message; a message is a delivery
  *	idle		one message on each connection; then it prints "idle" and holds them until its end
  *
+ * With -k the connections stay open after that line, so that a server whose calls are counted does not close them.
  * After WARM_UP seconds it counts for SECONDS, or until MESSAGES have come back, and prints one line:
  *
  *	messages 215000 seconds 1.000 server 0.991 load 0.998
@@ -176,7 +177,7 @@ static const struct mode {
 static _Noreturn void
 usage(void)
 {
-	fprintf(stderr, "usage: load echo|churn|broadcast|idle [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-y]\n"
+	fprintf(stderr, "usage: load echo|churn|broadcast|idle [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-k] [-y]\n"
 		"\t[-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID] ADDRESS:PORT\n");
 	exit(2);
 }
@@ -192,12 +193,13 @@ parse(struct options *o, int argc, char **argv)
 	if (argc < 2 || mode == end)
 		usage();
 	*o = (struct options){.conns = 50, .size = 64, .depth = 1, .warm_up = 0.1, .seconds = 1};
-	while ((c = getopt(argc - 1, argv + 1, "c:s:d:byw:t:n:p:")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "c:s:d:bkyw:t:n:p:")) != -1) {
 		switch (c) {
 		case 'c': o->conns = strtoull(optarg, NULL, 10); break;
 		case 's': o->size = strtoull(optarg, NULL, 10); break;
 		case 'd': o->depth = strtoull(optarg, NULL, 10); break;
 		case 'b': o->batch = true; break;
+		case 'k': o->keep = true; break;
 		case 'y': o->yield = true; break;
 		case 'w': o->warm_up = atof(optarg); break;
 		case 't': o->seconds = atof(optarg); break;
@@ -227,5 +229,8 @@ main(int argc, char **argv)
 	after = mark(&l);
 	printf("messages %llu seconds %.6f server %.9f load %.9f\n", (unsigned long long)(after.done - before.done),
 		after.at - before.at, after.server - before.server, after.load - before.load);
+	fflush(stdout);
+	while (l.opts.keep)
+		pause();
 	return 0;
 }

@@ -230,6 +230,15 @@ sconce__connect_expired(struct sconce_sock *s)
 	sconce__connect_decide(s, ETIMEDOUT);
 }
 
+bool
+sconce__connect_untold(struct sconce_sock *s)
+{
+	if (s->fd < 0 || !(s->_flags & FL_CONNECT_TOLD) || s->_side->connect->errnum != 0)
+		return false;
+	s->_flags &= ~(uint32_t)FL_CONNECT_TOLD;
+	return true;
+}
+
 static void
 connected(struct sconce_sock *s)
 {

@@ -620,6 +620,8 @@ void sconce__fail_set(struct sconce_sock *s, const char *operation, int errnum, 
 void sconce__fail_fill(struct sconce_fail *f, const char *operation, int errnum, const char *what);	/* `f` may be NULL */
 void sconce__text_clean(char *text);				/* control characters become '?' */
 void sconce__connect_decide(struct sconce_sock *s, int errnum);	/* the connect or handshake has ended */
+/* A connect has worked, and event_connect has not run: it is put off until a handshake has ended.  False: there is none. */
+bool sconce__connect_untold(struct sconce_sock *s);
 bool sconce__connect_target(const struct sconce_sock *s, struct sconce_addr *out);	/* the address being tried, if known */
 int sconce__connect_handshake(struct sconce_sock *s);		/* prepares for one on an open socket; 0 or -ENOMEM */
 

@@ -98,6 +98,7 @@ sconce__arm(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	unsigned wants = sock_wants(s);
+	bool reads = wants & SCONCE_READ;
 
 	s->_flags &= ~(uint32_t)FL_INTEREST;
 	if (s->fd < 0 || s->closed)
@@ -107,7 +108,7 @@ sconce__arm(struct sconce_sock *s)
 	if (s->_flags & FL_SIDE_HOT)
 		wants = sconce__transport_wants(s, wants);
 	l->be->arm(s, wants, l->ctx);
-	if ((s->_flags & FL_IDLE_OFF) && (wants & SCONCE_READ))
+	if ((s->_flags & FL_IDLE_OFF) && reads)		/* though a transport may read when the fd is writable */
 		sconce__idle_resume(s);
 	if (!needs_hup(s, wants))
 		return;

@@ -122,6 +122,7 @@ sconce__transport_readv(struct sconce_sock *s, const struct iovec *iov, int coun
 	ssize_t n = side->transport->readv(s, side->transport_state, iov, count);
 
 	set_swapped(s, &side->read_wants_write, n == SCONCE_WANT_WRITE);
+	set_swapped(s, &side->write_wants_read, false);	/* this may have been the input that a write waits for: it is tried again */
 	if (n > 0 && sconce__transport_pending(s))
 		sconce__unread_wake(s);		/* the kernel will not tell of these */
 	return wants_to_again(n);
@@ -221,7 +222,9 @@ sconce_set_transport(struct sconce_sock *s, const struct sconce_transport *table
 	side->transport_state = state;
 	sconce__side_hot(s);
 	sconce__interest(s);
-	if (open && table != NULL && table->handshake != NULL)
+	if (table == NULL || table->handshake == NULL)
+		return 0;
+	if (open || sconce__connect_untold(s))
 		sconce__handshake_begin(s);
 	return 0;
 }
