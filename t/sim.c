@@ -328,6 +328,14 @@ sim_taken(const struct sim *sim, int fd)
 	return is_open(sim, fd) && f->kind == FD_STREAM ? sim__half(f)->out.taken : 0;
 }
 
+uint64_t
+sim_given(const struct sim *sim, int fd)
+{
+	const struct sim_fd *f = &sim->fds[fd - SIM_FD_BASE];
+
+	return is_open(sim, fd) && f->kind == FD_STREAM ? sim__peer(f)->out.given : 0;
+}
+
 size_t
 sim_room(const struct sim *sim, int fd)
 {
@@ -439,7 +447,8 @@ sim_free(struct sim *sim, FILE *out)
 	clean = sim->open_fds == files && sim->live_count == 0 && sim->violations == 0;
 	if (!clean && out != NULL)
 		fprintf(out, "left: %d fds, %zu allocations with %zu bytes; %u violations%s%s\n", sim->open_fds - files,
-			sim->live_count, sim->live_bytes, sim->violations, sim->violations > 0 ? ": " : "", sim->violation);
+			sim->live_count, sim->live_bytes, sim->violations, sim->violations > 0 ? ": " : "",
+			sim->violation);
 	free_fds(sim);
 	sim__wires_free(sim);
 	free_blocks(sim);

@@ -106,6 +106,9 @@ unsigned sim_armed(const struct sim *sim, int fd);
 /* Bytes that were ever taken from whoever writes to the fd. */
 uint64_t sim_taken(const struct sim *sim, int fd);
 
+/* Bytes that were ever given to whoever reads from the fd. */
+uint64_t sim_given(const struct sim *sim, int fd);
+
 /* Bytes that a write would be given room for. */
 size_t sim_room(const struct sim *sim, int fd);
 

@@ -23,7 +23,7 @@ struct flow {
 	enum flow_end end;
 	bool end_told;			/* the receiver knows of the end */
 	int64_t due;			/* when more arrives; INT64_MAX: nothing is on its way */
-	uint64_t taken;			/* bytes ever sent */
+	uint64_t taken, given;		/* bytes ever sent, ever received */
 };
 
 /* One end of a wire. */

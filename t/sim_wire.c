@@ -53,6 +53,7 @@ sim__flow_get(struct flow *flow, unsigned char *to, size_t n)
 	flow->head = (flow->head + n) % flow->cap;
 	flow->len -= n;
 	flow->ready -= n;
+	flow->given += n;
 	return n;
 }
 

@@ -3,6 +3,8 @@
  *   soak_model.c    streams of known bytes, what must hold, failures
  *   soak_conn.c     the hooks
  *   soak_io.c       writing, reading, passing on
+ *   soak_veil.c     a transport
+ *   soak_open.c     new sockets
  *   soak_act.c      the other operations, and the choice among them
  *   soak_compare.c  plans whose outcome does not depend on timing, run on the simulator and on real sockets
  *   test_soak.c     arguments, one seed, the matrix */
@@ -59,6 +61,8 @@ struct soak_end {
 	uint64_t known;			/* bytes of all segs but open ones */
 	uint64_t lost;			/* accepted by connects that failed, less what was counted at a detach */
 	uint64_t taken;			/* once it is gone: what the kernel took */
+	uint64_t extra;			/* bytes of a handshake, which the kernel took as well */
+	bool veiled;			/* its wire is for transports that shake hands */
 	bool gone;			/* nobody has it any more */
 	bool ended;			/* its sending was ended in some way */
 	bool vague;			/* behind an open transfer whose length will never be known */
@@ -69,6 +73,7 @@ struct soak_end {
 	bool got_vague;			/* a transfer has taken an unknown part */
 	bool end_met;			/* the end of input was read */
 	bool shut_rd;
+	uint64_t given;			/* once its object is closed: what the kernel gave it */
 };
 
 /* A call with a completion. */
@@ -77,10 +82,12 @@ struct soak_pend {
 	struct soak_conn *conn;
 	int result;			/* of the call */
 	uint64_t need;			/* bytes that must be in the kernel before it may be told 0 */
+	unsigned long failed;		/* allocations by then; see check_output() */
 	struct soak_seg *seg;		/* of a transfer, or a file that ends early */
 	struct soak_end *src;		/* of a transfer */
 	uint64_t src_id;
 	uint64_t max;			/* of a transfer, or what such a file has */
+	bool exact;			/* a transfer of bytes that all come from the kernel */
 	bool relay;
 };
 
@@ -111,13 +118,16 @@ struct soak_conn {
 	bool ever_held;
 	bool relayed, source;		/* in a relay, a transfer's source */
 	bool wish_write, transport;
+	bool accepted;			/* its handshake began on an fd that was open */
 	bool own_cap;			/* has a cap of its own */
-	uint64_t low_set, low_mark;	/* its low mark, and that of the present crossing */
+	uint64_t low_set, high_set;	/* its marks */
+	uint64_t low_mark;		/* the low one of the present crossing */
+	unsigned paused;		/* the application's own reasons: SCONCE_PAUSE_WISH, _APP, _RATE */
 
 	/* what it was told */
 	unsigned closes;
 	bool err_told, hup_told, high, owed_drain;
-	bool has_read;			/* in its last event_read */
+	bool has_read;			/* in its last event_read; or the kernel gave its transport more since */
 	bool owed_unread;		/* pushed back outside of its event_read */
 	unsigned ready_waits;		/* waits in which it was readable, watched and not called */
 	int64_t timeout_set[SCONCE_TIMEOUT_KINDS];	/* when due; 0: not set */
@@ -145,6 +155,7 @@ struct soak_world {
 	int file, short_file;
 	uint64_t turn;
 	int in_call;			/* > 0: a sconce call is on the stack */
+	const struct soak_conn *reading;	/* whose event_read is */
 	enum soak_place place;
 	unsigned ops, sockets;
 	int next_number;
@@ -161,7 +172,7 @@ struct soak_world {
 	uint64_t close_order, close_told;
 	uint64_t defer_order, defer_told, post_order, post_told;
 	uint64_t (*matrix)[SOAK_WHATS];
-	uint64_t low_mark;		/* of the loop */
+	uint64_t low_mark, high_mark;	/* of the loop */
 	bool capped;			/* the loop has a small cap */
 	int relays;
 	unsigned completions;
@@ -191,6 +202,8 @@ bool soak_is(const struct soak_end *e, uint64_t pos, const unsigned char *data, 
 void soak_received(struct soak_world *w, struct soak_end *e, const void *data, size_t len, const char *how);
 /* The kernel has taken so much of `e`. */
 uint64_t soak_taken(const struct soak_world *w, const struct soak_end *e);
+/* The kernel has given it so much. */
+uint64_t soak_given(const struct soak_world *w, const struct soak_end *e);
 /* `e` meets the end of its input. */
 void soak_end_met(struct soak_world *w, struct soak_end *e, bool error_told);
 
@@ -223,10 +236,6 @@ int soak_back(struct soak_world *w, int r);
 void soak_check_error(struct soak_world *w, const struct soak_conn *c, int r, unsigned long failed, const char *what);
 /* Not closed, and not closing. */
 bool soak_is_live(const struct soak_conn *c);
-/* Puts a transport between the object and its fd; false: no memory.  The other end needs one too. */
-bool soak_veil(struct soak_conn *c);
-/* Bytes that it holds, which the kernel will not tell of. */
-size_t soak_veil_pending(const struct soak_conn *c);
 /* Writes something in some way; false: it has written enough. */
 bool soak_write(struct soak_conn *c);
 /* Reads in some way (all: everything there is); from a hook or outside. */
@@ -239,14 +248,32 @@ void soak_raw_act(struct soak_world *w);
 /* All of them read what there is.  True: some had something. */
 bool soak_calm_turn(struct soak_world *w);
 
+/* ---- soak_veil.c ---- */
+
+/* Puts a transport between the object and its fd; false: no memory.  The other end needs one of the same kind. */
+bool soak_veil(struct soak_conn *c, bool shakes);
+/* Bytes that it holds, which the kernel will not tell of. */
+size_t soak_veil_pending(const struct soak_conn *c);
+/* Whether its reads, or its writes, wait for the other direction. */
+bool soak_veil_waits(const struct soak_conn *c, bool reads);
+
 /* ---- soak_act.c ---- */
 
 /* Some operations, made from `place`; `self` may be NULL; `e` is its end. */
 void soak_act(struct soak_world *w, enum soak_place place, struct soak_conn *self, struct soak_end *e);
+/* Any object; &w->conns: none. */
+struct soak_conn *soak_some_conn(struct soak_world *w);
+/* sconce_close(), and what follows of it. */
+void soak_close(struct soak_conn *c);
+void soak_make_calm(struct soak_world *w);
+
+/* ---- soak_open.c ---- */
+
 /* Opens more sockets. */
 void soak_open(struct soak_world *w);
 void soak_listen(struct soak_world *w);
-void soak_make_calm(struct soak_world *w);
+/* Connects one that has no fd, to the listener. */
+void soak_connect(struct soak_conn *c);
 
 /* ---- soak_compare.c ---- */
 

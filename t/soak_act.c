@@ -8,14 +8,22 @@
 
 /* ---- whom ---- */
 
-/* Any other object that is not closed. */
-static struct soak_conn *
-third(struct soak_world *w, const struct soak_conn *a, const struct soak_conn *b)
+struct soak_conn *
+soak_some_conn(struct soak_world *w)
 {
 	struct soak_conn *c = w->conns.next;
 
 	for (unsigned skip = soak_random(w, (unsigned)w->conn_count + 1); skip > 0; skip--)
 		c = c->next;
+	return c;
+}
+
+/* Any other object that is not closed. */
+static struct soak_conn *
+third(struct soak_world *w, const struct soak_conn *a, const struct soak_conn *b)
+{
+	struct soak_conn *c = soak_some_conn(w);
+
 	for (int i = 0; i <= w->conn_count; i++, c = c->next)
 		if (c != &w->conns && c != a && c != b && soak_is_live(c))
 			return c;
@@ -39,7 +47,8 @@ close_offers(struct soak_conn *c, int reason)
 	soak_back(w, 0);
 	sim_quiet(w->sim, false);
 	went = sim_taken(w->sim, c->sock.fd) - before;
-	soak_must(w, went >= (queued < room ? queued : room) || other < 0, "conn %d: %llu bytes gathered, %zu fit, close sent %llu",
+	soak_must(w, went >= (queued < room ? queued : room) || other < 0,
+		"conn %d: %llu bytes gathered, %zu fit, close sent %llu",
 		c->number, (unsigned long long)queued, room, (unsigned long long)went);
 }
 
@@ -52,7 +61,8 @@ is_fresh(const struct soak_conn *c)
 			return false;
 	if (c->w->place == AT_COMPLETION)
 		return false;			/* of an item that failed: what is behind it waits for its end */
-	return c->connect == NOT_CONNECTING && c->sock.fd >= 0 && !c->wish_write && !c->ending && !c->relayed && !c->transport &&
+	return c->connect == NOT_CONNECTING && c->sock.fd >= 0 && !c->wish_write && !c->ending && !c->relayed &&
+		!c->transport &&
 	    !(sconce_watching(&c->sock) & SCONCE_WRITE) && c->sock.errnum == 0;
 }
 
@@ -61,10 +71,19 @@ note_close(struct soak_conn *c, const char *how)
 {
 	soak_trace(c->w, "conn %d %s", c->number, how);
 	if (c->sock.fd >= 0)
-		c->end->taken = sim_taken(c->w->sim, c->sock.fd);
+		c->end->taken = soak_taken(c->w, c->end);
 	c->end->ended = true;
 	c->close_order = ++c->w->close_order;
 	c->timer_due = 0;
+}
+
+void
+soak_close(struct soak_conn *c)
+{
+	soak_call(c->w);
+	sconce_close(&c->sock, SCONCE_REASON_USER + (int)soak_random(c->w, 20));
+	soak_back(c->w, 0);
+	note_close(c, "closed");
 }
 
 static bool
@@ -106,14 +125,14 @@ act_close(struct soak_conn *c)
 		}
 		break;
 	default:
+		if (is_fresh(c) && w->place != AT_CLOSE && soak_chance(w, 50))
+			soak_write(c);
 		if (is_fresh(c) && soak_chance(w, 70)) {
 			close_offers(c, SCONCE_REASON_USER);
+			note_close(c, "closed");
 		} else {
-			soak_call(w);
-			sconce_close(&c->sock, SCONCE_REASON_USER + (int)soak_random(w, 20));
-			soak_back(w, 0);
+			soak_close(c);
 		}
-		note_close(c, "closed");
 		break;
 	}
 	return true;
@@ -180,7 +199,8 @@ act_detach(struct soak_conn *c)
 	fd = soak_back(w, sconce_detach(&c->sock, buf, size, &n));
 	soak_trace(w, "conn %d detach: %d, %zu bytes", c->number, fd, n);
 	if (fd < 0) {
-		soak_must(w, fd == -EBUSY || fd == -ENOBUFS || fd == -EBADF || fd == -EINPROGRESS, "conn %d: detach gives %d",
+		soak_must(w, fd == -EBUSY || fd == -ENOBUFS || fd == -EBADF || fd == -EINPROGRESS,
+			"conn %d: detach gives %d",
 			c->number, fd);
 		soak_must(w, c->sock.closed == was_closed, "conn %d: a detach that failed closes", c->number);
 		return fd != -EBADF || was_closed;
@@ -189,9 +209,11 @@ act_detach(struct soak_conn *c)
 	c->close_order = ++w->close_order;
 	c->timer_due = 0;
 	if (!e->got_vague && !lost_place)
-		soak_must(w, soak_is(e->other, e->got, buf, n), "conn %d: other bytes are pushed back than were", c->number);
+		soak_must(w, soak_is(e->other, e->got, buf, n),
+			"conn %d: other bytes are pushed back than were", c->number);
 	e->taken = sim_taken(w->sim, fd);
-	e->got_vague = e->got_vague || c->sock.errnum != 0 || c->source;	/* of that the new object will not hear */
+	e->got_vague = e->got_vague || c->sock.errnum != 0 ||
+		c->source;	/* of that the new object will not hear */
 	e->lost -= c->sock.unsent;		/* what a failed send had dropped is counted there, and only there */
 	e->vague = e->vague || c->sock.unsent > 0 || lost_place;
 	for (const struct soak_pend *p = c->waiting.head; p != NULL; p = p->next)
@@ -235,12 +257,14 @@ static void
 release_one(struct soak_conn *c)
 {
 	struct soak_world *w = c->w;
+	bool memory;
 
 	if (c->holds + c->fd_holds + c->late_fd_holds == 0)
 		return;
-	soak_trace(w, "conn %d release", c->number);
+	memory = c->fd_holds + c->late_fd_holds == 0 || (c->holds > 0 && soak_chance(w, 50));
+	soak_trace(w, "conn %d release%s", c->number, memory ? "" : "_fd");
 	soak_call(w);
-	if (c->holds > 0) {
+	if (memory) {
 		c->holds--;
 		sconce_release(&c->sock);
 	} else {
@@ -253,19 +277,34 @@ release_one(struct soak_conn *c)
 	soak_back(w, 0);
 }
 
+/* Of any object, also of one that is closed. */
+static void
+release_some(struct soak_world *w)
+{
+	struct soak_conn *c = soak_some_conn(w);
+
+	if (c != &w->conns && soak_chance(w, 50))
+		release_one(c);
+}
+
 static void
 set_pause(struct soak_conn *c, bool on)
 {
 	struct soak_world *w = c->w;
+	unsigned why = SCONCE_PAUSE_WISH;
 
 	soak_call(w);
-	if (soak_chance(w, 50))
+	if (soak_chance(w, 50)) {
 		sconce_watch_read(&c->sock, !on);
-	else if (on)
-		sconce_pause(&c->sock, soak_chance(w, 50) ? SCONCE_PAUSE_APP : SCONCE_PAUSE_RATE);
-	else
-		sconce_resume(&c->sock, SCONCE_PAUSE_APP | SCONCE_PAUSE_RATE);
+	} else if (on) {
+		why = soak_chance(w, 50) ? SCONCE_PAUSE_APP : SCONCE_PAUSE_RATE;
+		sconce_pause(&c->sock, why);
+	} else {
+		why = SCONCE_PAUSE_APP | SCONCE_PAUSE_RATE;
+		sconce_resume(&c->sock, why);
+	}
 	soak_back(w, 0);
+	c->paused = on ? c->paused | why : c->paused & ~why;
 	c->idle_from = sim_now(w->sim);
 }
 
@@ -314,7 +353,8 @@ act_timer(struct soak_conn *c)
 static void
 act_timeout(struct soak_conn *c)
 {
-	static const enum sconce_timeout_kind kinds[] = { SCONCE_TIMEOUT_INPUT, SCONCE_TIMEOUT_OUTPUT, SCONCE_TIMEOUT_ALARM,
+	static const enum sconce_timeout_kind kinds[] = { SCONCE_TIMEOUT_INPUT, SCONCE_TIMEOUT_OUTPUT,
+		SCONCE_TIMEOUT_ALARM,
 		SCONCE_TIMEOUT_ALARM, SCONCE_TIMEOUT_LIFETIME, SCONCE_TIMEOUT_CONNECT };
 	struct soak_world *w = c->w;
 	enum sconce_timeout_kind kind = kinds[soak_random(w, 6)];
@@ -346,7 +386,8 @@ act_defer(struct soak_world *w, struct soak_conn *c)
 	int r;
 
 	soak_must(w, x != NULL, "no memory for the soak itself");
-	*x = (struct soak_later){ .w = w, .id = c != NULL ? c->sock.id : 0, .bound = bound, .order = w->defer_order + 1 };
+	*x = (struct soak_later){ .w = w, .id = c != NULL ? c->sock.id : 0, .bound = bound,
+		.order = w->defer_order + 1 };
 	soak_call(w);
 	r = soak_back(w, sconce_defer(w->loop, bound ? &c->sock : NULL, soak_deferred, x));
 	if (r == 0)
@@ -376,12 +417,31 @@ act_post_loop(struct soak_conn *c)
 
 /* ---- settings ---- */
 
+/* Often 0, or exactly what is queued: at a mark is not above it. */
+static void
+set_marks(struct soak_conn *c)
+{
+	struct soak_world *w = c->w;
+	uint64_t queued = sconce_queued(&c->sock), low = soak_random(w, 4000), high = low + soak_random(w, 20000);
+
+	if (soak_chance(w, 30))
+		low = 0;
+	else if (soak_chance(w, 30))
+		low = high = queued;
+	else if (soak_chance(w, 30) && queued >= low)
+		high = queued;
+	if (sconce_set_marks(&c->sock, low, high) < 0)
+		return;
+	c->low_set = low;
+	c->high_set = high;
+	c->low_mark = 0;		/* one that came above what is queued is judged after the next flush */
+}
+
 static void
 act_setting(struct soak_conn *c)
 {
 	struct soak_world *w = c->w;
 	struct sconce_sock *s = &c->sock;
-	uint64_t low = soak_random(w, 4000);
 	bool wish;
 
 	soak_call(w);
@@ -395,10 +455,7 @@ act_setting(struct soak_conn *c)
 		sconce_set_gather(s, soak_chance(w, 60));
 		break;
 	case 2: case 3:
-		if (sconce_set_marks(s, low, low + soak_random(w, 20000)) == 0) {
-			c->low_set = low;
-			c->low_mark = 0;	/* one that came above what is queued is judged after the next flush */
-		}
+		set_marks(c);
 		break;
 	case 4:
 		if (sconce_set_cap(s, soak_chance(w, 50) ? 20000 : 10000000) == 0)
@@ -447,122 +504,37 @@ act_no_memory(struct soak_world *w, struct soak_conn *c)
 	return sim_failed(w->sim) > failed;
 }
 
-/* ---- opening ---- */
-
-void
-soak_listen(struct soak_world *w)
-{
-	struct sconce_fail fail;
-	int r;
-
-	if (w->listener_used)
-		return;
-	soak_call(w);
-	r = soak_back(w, sconce_listen(&w->listener, w->loop, &soak_listener_ops, "tcp://127.0.0.1:0", &fail));
-	if (r == 0) {
-		w->listening = w->listener_used = true;
-		sconce_addr_text(&w->listener.addr, w->endpoint, sizeof(w->endpoint));
-		soak_trace(w, "listens on %s", w->endpoint);
-	} else {
-		soak_must(w, r == -EMFILE || r == -ENOMEM, "sconce_listen: %s", fail.text);
-	}
-}
-
-/* Both or none: with one alone neither would understand the other. */
-static void
-veil_pair(struct soak_world *w, struct soak_conn *a, struct soak_conn *b)
-{
-	if (soak_veil(a) && soak_veil(b))
-		return;
-	soak_call(w);
-	sconce_close(&a->sock, SCONCE_REASON_USER);
-	note_close(a, "closed");
-	sconce_close(&b->sock, SCONCE_REASON_USER);
-	note_close(b, "closed");
-	soak_back(w, 0);
-}
-
-static void
-open_pair(struct soak_world *w)
-{
-	struct soak_end *e = soak_wire(w, false);
-	int fds[2];
-
-	if (e == NULL)
-		return;
-	if (sim_pair(w->sim, fds) < 0) {
-		e->gone = e->other->gone = true;
-		return;
-	}
-	e->fd = fds[0];
-	e->other->fd = fds[1];
-	soak_conn_new(w, e, fds[0], NULL);
-	if (soak_chance(w, 25))
-		return;
-	soak_conn_new(w, e->other, fds[1], NULL);
-	if (e->conn != NULL && e->other->conn != NULL && soak_chance(w, 20))
-		veil_pair(w, e->conn, e->other->conn);
-}
-
-static void
-do_connect(struct soak_conn *c)
-{
-	struct soak_world *w = c->w;
-	unsigned long failed = sim_failed(w->sim);
-	int r;
-
-	soak_call(w);
-	r = soak_back(w, sconce_connect(&c->sock, w->endpoint));
-	soak_trace(w, "conn %d connects: %d", c->number, r);
-	soak_must(w, r == 0 || r == -ENOMEM || r == -EISCONN || r == -EALREADY, "sconce_connect: %d", r);
-	soak_check_error(w, c, r, failed, "sconce_connect");
-	if (r == 0)
-		c->connect = CONNECTING;
-}
-
-static void
-open_connect(struct soak_world *w)
-{
-	struct soak_end *e = w->endpoint[0] != '\0' ? soak_wire(w, true) : NULL;
-	struct soak_conn *c = e != NULL ? soak_conn_new(w, e, -1, NULL) : NULL;
-
-	if (c == NULL) {
-		if (e != NULL)
-			e->gone = e->other->gone = true;
-		return;
-	}
-	c->connect = CONNECT_FAILED;		/* so far */
-	do_connect(c);
-}
-
-void
-soak_open(struct soak_world *w)
-{
-	if (w->conn_count + 2 > SOAK_CONNS)
-		return;
-	if (!w->listener_used && soak_chance(w, 50))
-		soak_listen(w);
-	if (w->listening && soak_chance(w, 50))
-		open_connect(w);
-	else
-		open_pair(w);
-}
-
 /* ---- all together ---- */
+
+/* A source whose transfer has taken more from it than the destination has. */
+static struct soak_conn *
+halfway(struct soak_world *w)
+{
+	for (struct soak_conn *c = w->conns.next; c != &w->conns; c = c->next)
+		if (c->source && soak_is_live(c) && !c->transport && !c->end->got_vague &&
+		    soak_given(w, c->end) > c->end->got + sconce_transferred(&c->sock))
+			return c;
+	return NULL;
+}
 
 static void
 act_other(struct soak_world *w, struct soak_conn *c)
 {
-	struct soak_conn *other = third(w, c, NULL);
+	struct soak_conn *other = third(w, c, NULL), *source = halfway(w);
 
+	release_some(w);
+	if (source != NULL && soak_chance(w, 30))
+		soak_close(source);
 	if (c == NULL)
 		c = other;
 	if (c == NULL)
 		return;
-	if (c->holds + c->fd_holds + c->late_fd_holds > 0 && soak_chance(w, 50))
-		release_one(c);
 	if (!soak_is_live(c))
 		return;
+	if (c->source && soak_chance(w, 10)) {
+		act_close(c);
+		return;
+	}
 	switch (soak_random(w, 16)) {
 	case 0: case 1:
 		set_pause(c, false);
@@ -582,6 +554,8 @@ act_other(struct soak_world *w, struct soak_conn *c)
 	case 8: case 9: case 10:
 		if (other != NULL)
 			soak_transfer(c, other);
+		if (c->source && soak_chance(w, 30))
+			set_pause(c, true);
 		break;
 	case 11:
 		if (other != NULL)
@@ -592,7 +566,7 @@ act_other(struct soak_world *w, struct soak_conn *c)
 		break;
 	case 13:
 		if (c->connect == CONNECT_FAILED && !c->last_connect)
-			do_connect(c);
+			soak_connect(c);
 		break;
 	case 14:
 		act_defer(w, c);
@@ -636,7 +610,8 @@ act_once(struct soak_world *w, enum soak_place place, struct soak_conn *self, st
 		at += weights[i];
 		if (roll >= at)
 			continue;
-		target = i == DO_CLOSE_SELF ? self : i == DO_CLOSE_PEER ? peer : i == DO_CLOSE_THIRD ? third(w, self, peer) :
+		target = i == DO_CLOSE_SELF ? self : i == DO_CLOSE_PEER ? peer : i == DO_CLOSE_THIRD ? third(w, self,
+			peer) :
 		    self != NULL && soak_chance(w, 70) ? self : third(w, self, NULL);
 		if (target == NULL || (target->sock.closed && target != self))
 			return;
@@ -655,14 +630,16 @@ soak_act(struct soak_world *w, enum soak_place place, struct soak_conn *self, st
 {
 	static const unsigned char times[SOAK_PLACES] = { [AT_READ] = 40, [AT_WRITE] = 40, [AT_ERR] = 90, [AT_HUP] = 90,
 		[AT_CONNECT] = 80, [AT_LOW] = 95, [AT_HIGH] = 80, [AT_DRAIN] = 50, [AT_TIMEOUT] = 90, [AT_CLOSE] = 60,
-		[AT_DESTROY] = 60, [AT_ACCEPT] = 90, [AT_COMPLETION] = 30, [AT_TIMER] = 60, [AT_DEFERRED] = 70, [AT_POST] = 70,
+		[AT_DESTROY] = 60, [AT_ACCEPT] = 90, [AT_COMPLETION] = 30, [AT_TIMER] = 60, [AT_DEFERRED] = 70,
+		[AT_POST] = 70,
 		[AT_POST_LOOP] = 40, [AT_OUTSIDE] = 100 };
 	uint64_t id = self != NULL ? self->sock.id : 0;
 
 	if (w->calm || w->freeing)
 		return;
 	while (soak_chance(w, times[place])) {
-		struct soak_conn *peer = e != NULL && e->other->conn != NULL && soak_is_live(e->other->conn) ? e->other->conn : NULL;
+		struct soak_conn *peer = e != NULL && e->other->conn != NULL &&
+			soak_is_live(e->other->conn) ? e->other->conn : NULL;
 
 		if (place != AT_CLOSE && place != AT_COMPLETION && self != NULL)
 			self = soak_find(w, id);	/* not that it were gone, but closed */
@@ -694,6 +671,7 @@ soak_make_calm(struct soak_world *w)
 		if (!c->plain_table)
 			sconce_watch_write(&c->sock, false);
 		c->wish_write = false;
+		c->paused = 0;
 		sconce_set_post_loop(&c->sock, NULL, NULL);
 		sconce_timer_stop(&c->timer);
 		c->timer_due = 0;

@@ -1,9 +1,10 @@
 /* The soak's comparison: the plan of a seed, on the simulator and on real sockets (socketpair, loopback TCP; libev).
  *
- * Every end has its own list of steps, made from the seed before the run.  Hooks, completions, deferred calls and moments
- * outside do the next steps whenever they come along, so that timing decides when a step is made but not what becomes of it:
- * what depends on timing (aborts, closes with bytes queued, timeouts, too little memory) is not in a plan.  In the end each
- * object has a transcript, and the two worlds must agree about all of them, and with the plan about the bytes. */
+ * Every end has its own list of steps, made from the seed before the run.  Hooks, completions, deferred calls and
+ * moments outside do the next steps whenever they come along, so that timing decides when a step is made but not what
+ * becomes of it: what depends on timing (aborts, closes with bytes queued, timeouts, too little memory) is not in a
+ * plan.  In the end each object has a transcript, and the two worlds must agree about all of them, and with the plan
+ * about the bytes. */
 #include "soak.h"
 
 #include <errno.h>
@@ -27,6 +28,7 @@ struct step {
 struct plan {
 	struct step steps[STEPS];
 	int count;
+	int shut_at;			/* before this step SHUT_RD: the other end has nothing to send; -1: never */
 	bool flush;			/* ends with sconce_close_flush, not sconce_close */
 	size_t read_size;
 	bool shared;			/* reads with sconce_read_shared */
@@ -76,20 +78,42 @@ below(uint64_t *x, unsigned n)
 	return (unsigned)(next_random(x) % n);
 }
 
+static bool
+carries_bytes(const struct step *s)
+{
+	return s->kind <= STEP_FILE;
+}
+
 static void
-plan_make(struct plan *p, uint64_t *x)
+plan_make(struct plan *p, uint64_t *x, bool silent)
 {
 	static const unsigned sizes[] = { 10, 300, 5000, 40000, PIECE };
 
-	*p = (struct plan){ .count = 3 + (int)below(x, STEPS - 3), .flush = below(x, 3) == 0, .shared = below(x, 2) == 0,
+	*p = (struct plan){ .count = 3 + (int)below(x, STEPS - 3), .shut_at = -1, .flush = below(x, 3) == 0,
+		.shared = below(x, 2) == 0,
 		.read_size = 1 + below(x, 20000) };
 	for (int i = 0; i < p->count; i++) {
 		struct step *s = &p->steps[i];
 
 		s->kind = (enum step_kind)below(x, STEP_KINDS);
+		if (silent && carries_bytes(s))
+			s->kind = STEP_CB;
 		s->len = 1 + below(x, sizes[below(x, 5)]);
 		s->at = below(x, FILE_SIZE - PIECE);
 	}
+}
+
+/* Both ends.  Bytes that meet a SHUT_RD are lost or are an error, as timing has it; so nobody sends any.  For a relay
+ * it may be the end of both directions. */
+static void
+plan_wire(struct plan *plans, enum wire_kind kind, uint64_t *x)
+{
+	int shuts = kind != WIRE_RELAY && below(x, 3) == 0 ? (int)below(x, 2) : -1;
+
+	for (int i = 0; i < 2; i++)
+		plan_make(&plans[i], x, shuts == 1 - i);
+	if (shuts >= 0)
+		plans[shuts].shut_at = (int)below(x, 3);
 }
 
 static uint64_t
@@ -101,12 +125,6 @@ hash_more(uint64_t h, const unsigned char *data, size_t len)
 }
 
 enum { HASH_START = 2166136261u };
-
-static bool
-carries_bytes(const struct step *s)
-{
-	return s->kind <= STEP_FILE;
-}
 
 static void
 plan_bytes(const struct plan *p, uint64_t *bytes_out, uint64_t *hash_out)
@@ -171,7 +189,8 @@ resume(struct sconce_loop *loop, void *arg, int status)
 static void
 write_in_two(struct object *o, const unsigned char *from, size_t len)
 {
-	struct iovec iov[2] = { { (void *)(uintptr_t)from, len / 3 }, { (void *)(uintptr_t)(from + len / 3), len - len / 3 } };
+	struct iovec iov[2] = { { (void *)(uintptr_t)from, len / 3 }, { (void *)(uintptr_t)(from + len / 3),
+		len - len / 3 } };
 
 	sconce_writev(&o->sock, iov, 2);
 }
@@ -222,8 +241,11 @@ go_on(struct object *o)
 {
 	if (o->plan == NULL || o->sock.closed || o->closing || !o->connected)
 		return;
-	for (unsigned n = below(&o->run->chance, 3); n > 0 && o->at < o->plan->count; n--)
+	for (unsigned n = below(&o->run->chance, 3); n > 0 && o->at < o->plan->count; n--) {
+		if (o->at == o->plan->shut_at)
+			o->ended = sconce_shutdown(&o->sock, SHUT_RD) == 0;	/* no event_read will tell */
 		do_step(o, &o->plan->steps[o->at++]);
+	}
 	if (o->at < o->plan->count || o->finished)
 		return;
 	o->finished = true;
@@ -251,7 +273,8 @@ read_some(struct object *o)
 {
 	unsigned char buf[20000];
 	const void *data = buf;
-	ssize_t n = o->plan->shared ? sconce_read_shared(&o->sock, &data) : sconce_read(&o->sock, buf, o->plan->read_size);
+	ssize_t n = o->plan->shared ? sconce_read_shared(&o->sock, &data) : sconce_read(&o->sock, buf,
+		o->plan->read_size);
 
 	if (n > 1 && below(&o->run->chance, 8) == 0) {		/* a part of it comes again */
 		size_t keep = 1 + below(&o->run->chance, (unsigned)n - 1);
@@ -406,7 +429,8 @@ open_wire(struct run *r, enum wire_kind kind, int place, const struct plan *plan
 	if (!make_pair(r, fds))
 		return false;
 	if (kind == WIRE_PAIR)
-		return object_open(r, place, &plans[0], fds[0]) != NULL && object_open(r, place + 1, &plans[1], fds[1]) != NULL;
+		return object_open(r, place, &plans[0], fds[0]) != NULL && object_open(r, place + 1, &plans[1],
+			fds[1]) != NULL;
 	if (!make_pair(r, more))
 		return false;
 	a = object_open(r, place + 2, NULL, fds[1]);
@@ -421,8 +445,10 @@ open_wire(struct run *r, enum wire_kind kind, int place, const struct plan *plan
 static bool
 run_open(struct run *r, bool simulated, uint64_t seed)
 {
-	static const struct sim_options hostile = { .short_io = 200, .again = 50, .eintr = 50, .delay = 300, .spurious = 50,
-		.hup_again = 200, .cut = 200, .accept_fail = 100, .connect_now = 300, .connect_slow = 300, .buffer = 32768 };
+	static const struct sim_options hostile = { .short_io = 200, .again = 50, .eintr = 50, .delay = 300,
+		.spurious = 50,
+		.hup_again = 200, .cut = 200, .accept_fail = 100, .connect_now = 300, .connect_slow = 300,
+		.buffer = 32768 };
 	struct sconce_fail fail;
 
 	*r = (struct run){ .chance = seed + simulated };
@@ -481,7 +507,8 @@ plan_kept(const struct run *r, int place, const struct plan *plans)
 
 		plan_bytes(&plans[1 - i], &bytes, &hash);
 		if (o->bytes != bytes || o->hash != hash) {
-			printf("object %d: received %llu bytes, or others, of %llu\n", place + i, (unsigned long long)o->bytes,
+			printf("object %d: received %llu bytes, or others, of %llu\n", place + i,
+				(unsigned long long)o->bytes,
 				(unsigned long long)bytes);
 			return false;
 		}
@@ -501,8 +528,7 @@ soak_compare(uint64_t seed, bool trace)
 
 	for (int i = 0; i < wires; i++) {
 		kinds[i] = (enum wire_kind)below(&x, WIRE_KINDS);
-		plan_make(&plans[i][0], &x);
-		plan_make(&plans[i][1], &x);
+		plan_wire(plans[i], kinds[i], &x);
 	}
 	good = run_all(&sim, true, seed, kinds, wires, (const struct plan (*)[2])plans) &&
 	    run_all(&real, false, seed, kinds, wires, (const struct plan (*)[2])plans);
@@ -512,7 +538,8 @@ soak_compare(uint64_t seed, bool trace)
 		const struct object *a = &sim.objects[i], *b = &real.objects[i];
 
 		if (good && strcmp(a->line, b->line) != 0) {
-			printf("seed %llu, object %d:\n  sim:  %s\n  real: %s\n", (unsigned long long)seed, i, a->line, b->line);
+			printf("seed %llu, object %d:\n  sim:  %s\n  real: %s\n", (unsigned long long)seed, i, a->line,
+				b->line);
 			return false;
 		}
 		if (trace && a->used)

@@ -73,8 +73,10 @@ event_read(struct sconce_sock *s)
 	soak_must(c->w, !c->source, "conn %d: event_read before the completion of its transfer", c->number);
 	c->owed_unread = c->has_read = false;
 	c->ready_waits = 0;
+	c->w->reading = c;
 	soak_read(c, c->w->calm);
 	act_and_leave(c);
+	c->w->reading = NULL;
 }
 
 static void
@@ -93,7 +95,8 @@ event_err(struct sconce_sock *s, int errnum)
 	struct soak_conn *c = begin(s, AT_ERR);
 
 	soak_must(c->w, !c->err_told, "conn %d: event_err twice", c->number);
-	soak_must(c->w, errnum == EPIPE || errnum == ECONNRESET || errnum == EIO || errnum == ENODATA || errnum == ENOBUFS ||
+	soak_must(c->w, errnum == EPIPE || errnum == ECONNRESET || errnum == EIO || errnum == ENODATA ||
+		errnum == ENOBUFS ||
 		errnum == ECANCELED, "conn %d: event_err(%d)", c->number, errnum);
 	soak_must(c->w, errnum == s->errnum, "conn %d: event_err(%d), errnum %d", c->number, errnum, s->errnum);
 	c->err_told = true;
@@ -128,6 +131,7 @@ connect_failed(struct soak_conn *c)
 		return;
 	}
 	e->lost = old->lost + old->known;
+	e->veiled = e->other->veiled = c->transport;
 	e->conn = c;
 	c->end = e;
 	old->conn = NULL;
@@ -143,7 +147,9 @@ event_connect(struct sconce_sock *s, int errnum)
 	c->connect = errnum == 0 ? NOT_CONNECTING : CONNECT_FAILED;
 	c->connect_errnum = errnum;
 	c->idle_from = sim_now(c->w->sim);	/* reads begin */
-	if (errnum != 0)
+	if (errnum != 0 && c->accepted)
+		c->high = c->owed_drain = false;	/* it is closed next */
+	else if (errnum != 0)
 		connect_failed(c);
 	act_and_leave(c);
 }
@@ -154,6 +160,7 @@ event_low(struct sconce_sock *s)
 	struct soak_conn *c = begin(s, AT_LOW);
 
 	soak_must(c->w, c->high, "conn %d: event_low without event_high", c->number);
+	soak_must(c->w, sconce_queued(s) <= c->low_set, "conn %d: event_low above the low mark", c->number);
 	c->high = false;
 	act_and_leave(c);
 }
@@ -164,6 +171,9 @@ event_high(struct sconce_sock *s)
 	struct soak_conn *c = begin(s, AT_HIGH);
 
 	soak_must(c->w, !c->high, "conn %d: event_high twice", c->number);
+	soak_must(c->w, sconce_queued(s) > c->high_set,
+		"conn %d: event_high with %llu bytes queued, its mark is %llu", c->number,
+		(unsigned long long)sconce_queued(s), (unsigned long long)c->high_set);
 	c->high = true;
 	c->low_mark = c->low_set;
 	act_and_leave(c);
@@ -186,7 +196,8 @@ event_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind)
 	int64_t now = sim_now(c->w->sim);
 
 	if (kind == SCONCE_TIMEOUT_INPUT) {
-		soak_must(c->w, c->idle_for != 0 && (sconce_watching(s) & SCONCE_READ) && now - c->idle_since >= c->idle_for,
+		soak_must(c->w, c->idle_for != 0 && (sconce_watching(s) & SCONCE_READ) &&
+			now - c->idle_since >= c->idle_for,
 			"conn %d: its input timeout is early", c->number);
 		c->idle_for = 0;
 		sconce_set_timeout(s, kind, 0);
@@ -195,7 +206,10 @@ event_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind)
 			"conn %d: its timeout %d is early or was not set", c->number, kind);
 		c->timeout_set[kind] = 0;
 	} else {
-		soak_must(c->w, kind == SCONCE_TIMEOUT_OUTPUT && sconce_queued(s) > 0, "conn %d: timeout %d", c->number, kind);
+		/* What a transport has to say at the end of sending is output too. */
+		soak_must(c->w, kind == SCONCE_TIMEOUT_OUTPUT &&
+			(sconce_queued(s) > 0 || (c->transport && c->end->ended)),
+			"conn %d: timeout %d", c->number, kind);
 	}
 	act_and_leave(c);
 }
@@ -213,13 +227,15 @@ check_unsent(struct soak_conn *c)
 		return;
 	for (int i = 0; i < e->seg_count; i++)
 		if (e->segs[i].open) {		/* its bytes are in neither or both, its rest in none */
-			soak_must(c->w, sum >= e->known + e->lost, "conn %d: %llu accepted, %llu sent, %llu unsent", c->number,
+			soak_must(c->w, sum >= e->known + e->lost,
+				"conn %d: %llu accepted, %llu sent, %llu unsent", c->number,
 				(unsigned long long)(e->known + e->lost), (unsigned long long)taken,
 				(unsigned long long)c->sock.unsent);
 			return;
 		}
 	soak_must(c->w, sum == e->known + e->lost, "conn %d: %llu accepted, %llu sent, %llu unsent", c->number,
-		(unsigned long long)(e->known + e->lost), (unsigned long long)taken, (unsigned long long)c->sock.unsent);
+		(unsigned long long)(e->known + e->lost), (unsigned long long)taken,
+		(unsigned long long)c->sock.unsent);
 	if (c->ending && c->sock.reason == SCONCE_REASON_LOCAL && c->sock.errnum == 0)
 		soak_must(c->w, c->sock.unsent == e->lost, "conn %d: sconce_close_flush lost %llu bytes", c->number,
 			(unsigned long long)c->sock.unsent);
@@ -238,11 +254,14 @@ event_close(struct sconce_sock *s)
 	soak_must(w, ++c->closes == 1, "conn %d: event_close twice", c->number);
 	soak_must(w, c->fd_holds == 0 || w->freeing, "conn %d: event_close in spite of sconce_hold_fd", c->number);
 	if (c->close_order != 0 && !c->ever_held) {
-		soak_must(w, c->close_order > w->close_told, "conn %d: closes are not said in the order they were made", c->number);
+		soak_must(w, c->close_order > w->close_told,
+			"conn %d: closes are not said in the order they were made", c->number);
 		w->close_told = c->close_order;
 	}
-	if (s->fd >= 0)
-		c->end->taken = sim_taken(w->sim, s->fd);
+	if (s->fd >= 0) {
+		c->end->taken = soak_taken(w, c->end);
+		c->end->given = sim_given(w->sim, s->fd);
+	}
 	if (s->reason != SCONCE_REASON_DETACH) {
 		check_unsent(c);
 		c->end->ended = true;
@@ -261,8 +280,10 @@ destroy(struct sconce_sock *s)
 	enter(w, AT_DESTROY);
 	soak_trace(w, "conn %d", c->number);
 	soak_must(w, c->closes == 1, "conn %d: destroy before event_close", c->number);
-	soak_must(w, c->holds + c->fd_holds + c->late_fd_holds == 0 || w->freeing, "conn %d: destroy in spite of a hold", c->number);
-	soak_must(w, c->waiting.head == NULL && c->refused.head == NULL, "conn %d: destroy before its completions", c->number);
+	soak_must(w, c->holds + c->fd_holds + c->late_fd_holds == 0 || w->freeing,
+		"conn %d: destroy in spite of a hold", c->number);
+	soak_must(w, c->waiting.head == NULL && c->refused.head == NULL,
+		"conn %d: destroy before its completions", c->number);
 	if (e->conn == c) {
 		e->conn = NULL;
 		e->gone = true;
@@ -277,14 +298,16 @@ destroy(struct sconce_sock *s)
 }
 
 static const struct sconce_sock_ops full_ops = {
-	.name = "soak", .event_read = event_read, .event_write = event_write, .event_err = event_err, .event_hup = event_hup,
+	.name = "soak", .event_read = event_read, .event_write = event_write, .event_err = event_err,
+	.event_hup = event_hup,
 	.event_connect = event_connect, .event_low = event_low, .event_high = event_high, .event_drain = event_drain,
 	.event_timeout = event_timeout, .event_close = event_close, .destroy = destroy,
 };
 
 /* One that relies on the defaults. */
 static const struct sconce_sock_ops plain_ops = {
-	.name = "plain", .event_read = event_read, .event_low = event_low, .event_high = event_high, .event_drain = event_drain,
+	.name = "plain", .event_read = event_read, .event_low = event_low, .event_high = event_high,
+	.event_drain = event_drain,
 	.event_close = event_close, .destroy = destroy,
 };
 
@@ -297,6 +320,7 @@ soak_pend_add(struct soak_conn *c, struct soak_pend *p, int r)
 
 	p->conn = c;
 	p->result = r;
+	p->failed = sim_failed(c->w->sim);
 	p->next = NULL;
 	*list->tail = p;
 	list->tail = &p->next;
@@ -311,29 +335,54 @@ seg_closed(struct soak_conn *c, struct soak_pend *p, uint64_t more, uint64_t les
 		later->need += more - less;
 }
 
+/* A transfer has brought `n` bytes. */
+static void
+seg_has(struct soak_conn *c, struct soak_pend *p, uint64_t n)
+{
+	p->seg->open = false;
+	p->seg->len = n;
+	seg_closed(c, p, n, 0);
+	p->need += n;
+}
+
+/* Its source was closed: what that had received goes on to where it was for. */
+static void
+transfer_closed(struct soak_conn *c, struct soak_pend *p)
+{
+	struct soak_end *from = p->src;
+	uint64_t n = soak_given(c->w, from) - p->seg->at;
+
+	soak_trace(c->w, "conn %d: %llu bytes came of a source that was closed", c->number, (unsigned long long)n);
+	from->got += n;
+	seg_has(c, p, n);
+}
+
 /* A transfer is over: how much went is known, or never will be. */
 static void
 transfer_over(struct soak_conn *c, struct soak_pend *p, int status)
 {
 	struct soak_conn *src = soak_find(c->w, p->src_id);
 	struct soak_end *from = p->src;
+	bool over = status == 0 || status == -ENODATA;
 	uint64_t n;
 
 	if (src != NULL) {
 		src->source = false;
 		src->idle_from = sim_now(c->w->sim);
 	}
-	if (src == NULL || (status != 0 && status != -ENODATA)) {
+	if (src == NULL && !over && p->exact && !from->got_vague && !c->sock.closed && c->sock.errnum == 0) {
+		transfer_closed(c, p);
+		return;
+	}
+	if (src == NULL || !over) {
 		c->end->vague = from->got_vague = true;
 		return;
 	}
 	n = sconce_transferred(&src->sock);
-	soak_must(c->w, status != 0 || p->max == SCONCE_TO_END || n == p->max, "conn %d: a transfer of %llu told %llu", c->number,
+	soak_must(c->w, status != 0 || p->max == SCONCE_TO_END || n == p->max,
+		"conn %d: a transfer of %llu told %llu", c->number,
 		(unsigned long long)p->max, (unsigned long long)n);
-	p->seg->open = false;
-	p->seg->len = n;
-	seg_closed(c, p, n, 0);
-	p->need += n;
+	seg_has(c, p, n);
 	if (!from->got_vague)
 		from->got += n;
 	if ((status == -ENODATA || p->max == SCONCE_TO_END) && !from->end_met)
@@ -361,13 +410,15 @@ check_status(struct soak_world *w, const struct soak_conn *c, const struct soak_
 	if (p->relay && p->result >= 0)
 		return;				/* it may come from either socket */
 	if (p->result < 0) {
-		soak_must(w, status == p->result, "conn %d: a call gave %d, its completion %d", c->number, p->result, status);
+		soak_must(w, status == p->result,
+			"conn %d: a call gave %d, its completion %d", c->number, p->result, status);
 		return;
 	}
 	if (status == 0)
 		soak_must(w, !early, "conn %d: a file that ends early was told 0", c->number);
 	else if (status == -ECANCELED)
-		soak_must(w, c->sock.closed || p->src != NULL || c->sock.errnum == ECANCELED, "conn %d: -ECANCELED while open",
+		soak_must(w, c->sock.closed || p->src != NULL || c->sock.errnum == ECANCELED,
+			"conn %d: -ECANCELED while open",
 			c->number);
 	else
 		soak_must(w, p->src != NULL || (early && status == -EIO) || c->sock.errnum == -status ||
@@ -401,7 +452,8 @@ soak_done(struct sconce_sock *s, void *arg, int status)
 	enter(w, AT_COMPLETION);
 	soak_trace(w, "conn %d status %d", c->number, status);
 	soak_must(w, p->conn == c, "conn %d: a completion of another socket, or told twice", c->number);
-	soak_must(w, p->relay || p->result < 0 || c->waiting.head == p, "conn %d: completions are not in order", c->number);
+	soak_must(w, p->relay || p->result < 0 || c->waiting.head == p,
+		"conn %d: completions are not in order", c->number);
 	check_status(w, c, p, status);
 	if (p->relay) {
 		w->relays--;
@@ -413,10 +465,12 @@ soak_done(struct sconce_sock *s, void *arg, int status)
 		file_over(c, p, status);
 	}
 	if (status == 0 && p->result >= 0 && !c->end->vague && !c->relayed && s->fd >= 0)
-		soak_must(w, soak_taken(w, c->end) >= p->need, "conn %d: a completion says %llu bytes went, the kernel has %llu",
+		soak_must(w, soak_taken(w, c->end) >= p->need,
+			"conn %d: a completion says %llu bytes went, the kernel has %llu",
 			c->number, (unsigned long long)p->need, (unsigned long long)soak_taken(w, c->end));
 	if (!p->relay)
-		soak_must(w, pend_remove(p->result >= 0 ? &c->waiting : &c->refused, p), "conn %d: a completion twice", c->number);
+		soak_must(w, pend_remove(p->result >= 0 ? &c->waiting : &c->refused, p),
+			"conn %d: a completion twice", c->number);
 	p->conn = NULL;
 	free(p);
 	w->completions++;
@@ -439,7 +493,8 @@ soak_conn_new(struct soak_world *w, struct soak_end *e, int fd, int *error_out)
 	c->waiting.tail = &c->waiting.head;
 	c->refused.tail = &c->refused.head;
 	c->low_set = w->low_mark;
-	c->plain_table = fd >= 0 && soak_chance(w, 15);	/* nobody would tell it of its connect */
+	c->high_set = w->high_mark;
+	c->plain_table = fd >= 0 && !e->veiled && soak_chance(w, 15);	/* nobody would tell it of its connect */
 	w->in_call++;
 	r = sconce_sock_init(&c->sock, w->loop, c->plain_table ? &plain_ops : &full_ops, fd);
 	w->in_call--;
@@ -501,6 +556,8 @@ listener_accept(struct sconce_listener *l, int fd, const struct sconce_addr *pee
 			sconce_listener_count(l, &c->sock);
 			w->in_call--;
 		}
+		if (e->veiled && !soak_veil(c, true))
+			soak_close(c);
 	}
 	soak_act(w, AT_ACCEPT, c, e);
 	leave(w);
@@ -513,7 +570,8 @@ listener_fail(struct sconce_listener *l, const struct sconce_fail *fail)
 	struct soak_world *w = SCONCE_CONTAINER_OF(l, struct soak_world, listener);
 
 	soak_must(w, w->in_call == 0, "event_fail ran inside a call");
-	soak_must(w, fail->errnum == EMFILE || fail->errnum == ENOMEM || fail->errnum == ECONNABORTED || fail->errnum == EINTR,
+	soak_must(w, fail->errnum == EMFILE || fail->errnum == ENOMEM || fail->errnum == ECONNABORTED ||
+		fail->errnum == EINTR,
 		"event_fail: %s", fail->text);
 }
 
@@ -553,7 +611,8 @@ soak_timer_fired(struct sconce_timer *t, void *arg)
 	enter(w, AT_TIMER);
 	soak_trace(w, "of conn %d", c->number);
 	soak_must(w, !c->sock.closed && c->closes == 0, "conn %d: its bound timer fires after close", c->number);
-	soak_must(w, c->timer_due != 0 && sim_now(w->sim) >= c->timer_due - 2000, "conn %d: its timer is early, or stopped",
+	soak_must(w, c->timer_due != 0 && sim_now(w->sim) >= c->timer_due - 2000,
+		"conn %d: its timer is early, or stopped",
 		c->number);
 	c->timer_due = c->timer_every != 0 ? c->timer_due + c->timer_every : 0;
 	while (c->timer_every != 0 && c->timer_due <= sim_now(w->sim))
@@ -601,13 +660,14 @@ bool
 soak_post_loop(struct sconce_loop *loop, void *arg)
 {
 	struct soak_world *w = arg;
-	struct soak_conn *c = w->conns.next;
+	struct soak_conn *c = soak_some_conn(w);
 
 	(void)loop;
 	enter(w, AT_POST_LOOP);
-	for (unsigned skip = soak_random(w, (unsigned)w->conn_count + 1); skip > 0; skip--)
-		c = c->next;
-	soak_act(w, AT_POST_LOOP, c != &w->conns && !c->sock.closed && !c->ending ? c : NULL, c != &w->conns ? c->end : NULL);
+	if (c == &w->conns)
+		soak_act(w, AT_POST_LOOP, NULL, NULL);
+	else
+		soak_act(w, AT_POST_LOOP, soak_is_live(c) ? c : NULL, c->end);
 	leave(w);
 	return !soak_chance(w, 10);
 }

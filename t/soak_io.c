@@ -27,113 +27,14 @@ void
 soak_check_error(struct soak_world *w, const struct soak_conn *c, int r, unsigned long failed, const char *what)
 {
 	if (r == -ENOMEM)
-		soak_must(w, sim_failed(w->sim) > failed, "conn %d: %s gives -ENOMEM, and no allocation failed", c->number, what);
+		soak_must(w, sim_failed(w->sim) > failed,
+			"conn %d: %s gives -ENOMEM, and no allocation failed", c->number, what);
 }
 
 bool
 soak_is_live(const struct soak_conn *c)
 {
 	return c != NULL && !c->sock.closed && !c->ending;
-}
-
-/* ---- a transport ---- */
-
-/* Every byte is another one on the wire, and reads take more from the kernel than was asked for. */
-struct veil {
-	unsigned char buf[300];
-	size_t off, len;
-};
-
-enum { VEIL_KEY = 0x5a };
-
-static void
-veil_over(unsigned char *data, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		data[i] ^= VEIL_KEY;
-}
-
-static ssize_t
-veil_readv(struct sconce_sock *s, void *state, const struct iovec *iov, int count)
-{
-	struct veil *v = state;
-	struct iovec own = { .iov_base = v->buf, .iov_len = sizeof(v->buf) };
-	size_t n;
-
-	(void)count;
-	if (v->off == v->len) {
-		ssize_t r = sconce_raw_readv(s, &own, 1);
-
-		if (r <= 0)
-			return r;
-		veil_over(v->buf, (size_t)r);
-		v->off = 0;
-		v->len = (size_t)r;
-	}
-	n = v->len - v->off < iov->iov_len ? v->len - v->off : iov->iov_len;
-	memcpy(iov->iov_base, v->buf + v->off, n);
-	v->off += n;
-	return (ssize_t)n;
-}
-
-static ssize_t
-veil_writev(struct sconce_sock *s, void *state, const struct iovec *iov, int count)
-{
-	unsigned char buf[2000];
-	struct iovec own = { .iov_base = buf };
-
-	(void)state;
-	for (int i = 0; i < count && own.iov_len < sizeof(buf); i++) {
-		size_t n = iov[i].iov_len < sizeof(buf) - own.iov_len ? iov[i].iov_len : sizeof(buf) - own.iov_len;
-
-		memcpy(buf + own.iov_len, iov[i].iov_base, n);
-		own.iov_len += n;
-	}
-	veil_over(buf, own.iov_len);
-	return sconce_raw_writev(s, &own, 1);
-}
-
-static size_t
-veil_pending(const struct sconce_sock *s, const void *state)
-{
-	const struct veil *v = state;
-
-	(void)s;
-	return v->len - v->off;
-}
-
-static void
-veil_fini(struct sconce_sock *s, void *state)
-{
-	(void)s;
-	free(state);
-}
-
-static const struct sconce_transport veil = { .name = "veil", .readv = veil_readv, .writev = veil_writev,
-	.pending = veil_pending, .fini = veil_fini };
-
-bool
-soak_veil(struct soak_conn *c)
-{
-	struct veil *v = calloc(1, sizeof(*v));
-	int r;
-
-	soak_must(c->w, v != NULL, "no memory for the soak itself");
-	soak_call(c->w);
-	r = soak_back(c->w, sconce_set_transport(&c->sock, &veil, v));
-	if (r < 0)
-		free(v);
-	soak_must(c->w, r == 0 || r == -ENOMEM, "conn %d: sconce_set_transport gives %d", c->number, r);
-	c->transport = r == 0;
-	return r == 0;
-}
-
-size_t
-soak_veil_pending(const struct soak_conn *c)
-{
-	const struct veil *v = c->transport ? sconce_transport_state(&c->sock, &veil) : NULL;
-
-	return v != NULL ? v->len - v->off : 0;
 }
 
 /* ---- writing ---- */
@@ -160,10 +61,12 @@ static void
 check_refused(struct soak_world *w, const struct soak_conn *c, int r)
 {
 	if (r == -EPIPE)
-		soak_must(w, c->sock.closed || c->ending || c->end->ended || c->sock.errnum != 0, "conn %d: -EPIPE without reason",
+		soak_must(w, c->sock.closed || c->ending || c->end->ended || c->sock.errnum != 0,
+			"conn %d: -EPIPE without reason",
 			c->number);
 	else
-		soak_must(w, r == -ENOMEM || (r == -ENOBUFS && (c->own_cap || w->capped)), "conn %d: a write gives %d", c->number, r);
+		soak_must(w, r == -ENOMEM || (r == -ENOBUFS && (c->own_cap || w->capped)),
+			"conn %d: a write gives %d", c->number, r);
 }
 
 /* A call that wrote has returned: `at` is where its bytes are in the table. */
@@ -199,6 +102,26 @@ write_vector(struct soak_conn *c, const unsigned char *from, size_t n, uint64_t 
 
 	soak_call(w);
 	wrote(c, soak_back(w, sconce_writev(&c->sock, iov, 3)), at, n, NULL);
+}
+
+/* Bytes, a callback, bytes: the kernel may stop at the callback. */
+static void
+write_burst(struct soak_conn *c)
+{
+	struct soak_world *w = c->w;
+	struct soak_end *e = c->end;
+	size_t room = c->sock.fd >= 0 ? sim_room(w->sim, c->sock.fd) : 0, queued = (size_t)sconce_queued(&c->sock);
+	size_t first = room > queued && room - queued < 30000 ? room - queued : 1 + soak_random(w, 300);
+
+	for (int i = 0; i < 2 && e->own + first <= e->own_end; i++) {
+		struct soak_pend *p = new_pend(w);
+
+		soak_call(w);
+		wrote(c, soak_back(w, sconce_write(&c->sock, soak_table + e->own, first)), e->own, first, NULL);
+		soak_call(w);
+		wrote(c, soak_back(w, sconce_write_cb(&c->sock, soak_done, p)), e->own, 0, p);
+		first = 1 + soak_random(w, 300);
+	}
 }
 
 /* Of a file that has less than is asked for. */
@@ -277,6 +200,9 @@ soak_write(struct soak_conn *c)
 	case 11:
 		write_short_file(c, n);
 		break;
+	case 12:
+		write_burst(c);
+		break;
 	}
 	return true;
 }
@@ -310,12 +236,14 @@ read_once(struct soak_conn *c, bool all)
 	size_t size = all ? sizeof(buf) : 1 + soak_random(w, soak_chance(w, 50) ? 200 : sizeof(buf));
 	const void *data = buf;
 	bool shared = soak_chance(w, 40);
+	size_t held = soak_veil_pending(c);
 	ssize_t n;
 
 	soak_call(w);
 	n = shared ? sconce_read_shared(&c->sock, &data) : sconce_read(&c->sock, buf, size);
 	soak_back(w, 0);
-	c->has_read = n != -ENOMEM;		/* then nothing was read, and the hook is not asked again */
+	if (w->reading == c || soak_veil_pending(c) != held)
+		c->has_read = true;
 	soak_trace(w, "conn %d reads %zd%s", c->number, n, shared ? ", shared" : "");
 	if (n > 0) {
 		soak_received(w, c->end, data, (size_t)n, shared ? "sconce_read_shared" : "sconce_read");
@@ -327,7 +255,8 @@ read_once(struct soak_conn *c, bool all)
 	if (n == 0)
 		soak_end_met(w, c->end, c->sock.errnum != 0);
 	else
-		soak_must(w, n == -EAGAIN || n == -EBADF || n == -ENOMEM || n == -ECONNRESET || n == -EPIPE || n == -ENOBUFS,
+		soak_must(w, n == -EAGAIN || n == -EBADF || n == -ENOMEM || n == -ECONNRESET || n == -EPIPE ||
+			n == -ENOBUFS,
 			"conn %d: a read gives %zd", c->number, n);
 	return false;
 }
@@ -349,7 +278,8 @@ static bool
 may_transfer(const struct soak_conn *src, const struct soak_conn *dst)
 {
 	return src != dst && soak_is_live(src) && soak_is_live(dst) && !src->relayed && !dst->relayed && !src->source &&
-	    src->end->other->level < dst->end->level && dst->end->seg_count + 4 < SOAK_SEGS && src->connect == NOT_CONNECTING;
+	    src->end->other->level < dst->end->level && dst->end->seg_count + 4 < SOAK_SEGS &&
+	    src->connect == NOT_CONNECTING;
 }
 
 void
@@ -358,7 +288,7 @@ soak_transfer(struct soak_conn *src, struct soak_conn *dst)
 	struct soak_world *w = src->w;
 	struct soak_end *e = dst->end;
 	unsigned long failed = sim_failed(w->sim);
-	uint64_t max = soak_chance(w, 20) ? SCONCE_TO_END : some_size(w) + (soak_chance(w, 30) ? 60000 : 0);
+	uint64_t max = soak_chance(w, 20) ? SCONCE_TO_END : some_size(w) + (soak_chance(w, 60) ? 60000 : 0);
 	uint64_t at = src->end->got;
 	struct soak_pend *p;
 	int r;
@@ -370,6 +300,7 @@ soak_transfer(struct soak_conn *src, struct soak_conn *dst)
 	p->src_id = src->sock.id;
 	p->src = src->end;
 	p->max = max;
+	p->exact = !src->transport && sconce_unread_bytes(&src->sock) == 0;
 	soak_trace(w, "transfer %llu bytes from conn %d to conn %d", (unsigned long long)max, src->number, dst->number);
 	soak_call(w);
 	r = soak_back(w, sconce_transfer(&src->sock, &dst->sock, max, soak_done, p));
@@ -404,7 +335,8 @@ soak_relay(struct soak_conn *a, struct soak_conn *b)
 	soak_call(w);
 	r = soak_back(w, sconce_relay(&a->sock, &b->sock, soak_done, p));
 	p->result = r;
-	soak_must(w, r == 0 || r == -EBUSY || r == -EBADF || r == -EPIPE || r == -ENOMEM || r == -ENODATA, "sconce_relay: %d", r);
+	soak_must(w, r == 0 || r == -EBUSY || r == -EBADF || r == -EPIPE || r == -ENOMEM || r == -ENODATA,
+		"sconce_relay: %d", r);
 	a->relayed = b->relayed = true;
 	soak_sent(a->end, b->end, b->end->got, 0, true)->unknown = b->end->got_vague || b->end->other->vague;
 	soak_sent(b->end, a->end, a->end->got, 0, true)->unknown = a->end->got_vague || a->end->other->vague;

@@ -1,7 +1,9 @@
-/* The soak's model: which bytes each direction of each wire carries, what a wait may not leave undone, how a failure is told.
+/* The soak's model: which bytes each direction of each wire carries, what a wait may not leave undone, how a failure
+ * is told.
  *
- * Every byte that is written comes from one table of random bytes, so a received piece is checked by comparing memory.  A
- * direction is a list of segments: pieces of the table, and pieces of what another end received (transfers). */
+ * Every byte that is written comes from one table of random bytes, so a received piece is checked by comparing
+ * memory.  A direction is a list of segments: pieces of the table, and pieces of what another end received
+ * (transfers). */
 #include "soak.h"
 
 #include <errno.h>
@@ -11,8 +13,9 @@
 #include <sys/socket.h>
 
 const char *const soak_places[SOAK_PLACES] = {
-	"event_read", "event_write", "event_err", "event_hup", "event_connect", "event_low", "event_high", "event_drain",
-	"event_timeout", "event_close", "destroy", "accept", "completion", "timer", "deferred", "post", "post-loop", "outside"
+	"event_read", "event_write", "event_err", "event_hup", "event_connect", "event_low", "event_high",
+	"event_drain", "event_timeout", "event_close", "destroy", "accept", "completion", "timer", "deferred", "post",
+	"post-loop", "outside"
 };
 const char *const soak_whats[SOAK_WHATS] = {
 	"close self", "close peer", "close third", "write", "pause", "shutdown", "detach", "hold", "no memory"
@@ -122,7 +125,8 @@ soak_sent(struct soak_end *e, const struct soak_end *from, uint64_t at, uint64_t
 	}
 	if (e->seg_count == SOAK_SEGS)
 		return NULL;
-	e->segs[e->seg_count] = (struct soak_seg){ .from = from, .at = at, .len = open ? UINT64_MAX / 2 : len, .open = open };
+	e->segs[e->seg_count] = (struct soak_seg){ .from = from, .at = at, .len = open ? UINT64_MAX / 2 : len,
+		.open = open };
 	return &e->segs[e->seg_count++];
 }
 
@@ -179,8 +183,14 @@ soak_taken(const struct soak_world *w, const struct soak_end *e)
 	if (e->gone)
 		return e->taken;
 	if (e->conn != NULL)
-		return e->conn->sock.fd >= 0 ? sim_taken(w->sim, e->conn->sock.fd) : e->taken;
+		return e->conn->sock.fd >= 0 ? sim_taken(w->sim, e->conn->sock.fd) - e->extra : e->taken;
 	return e->fd >= 0 ? sim_taken(w->sim, e->fd) : e->taken;
+}
+
+uint64_t
+soak_given(const struct soak_world *w, const struct soak_end *e)
+{
+	return e->conn != NULL && e->conn->sock.fd >= 0 ? sim_given(w->sim, e->conn->sock.fd) : e->given;
 }
 
 /* Offered, and not wanted: pushed back, or left in the transport by a hook that did not read. */
@@ -202,7 +212,8 @@ soak_end_met(struct soak_world *w, struct soak_end *e, bool error_told)
 		return;
 	soak_must(w, e->other->ended || e->other->gone, "end %d: an end of input that nobody sent", e->index);
 	if (!e->got_vague)
-		soak_must(w, e->got + left == soak_taken(w, e->other), "end %d: %llu bytes before the end of input, the kernel had %llu",
+		soak_must(w, e->got + left == soak_taken(w, e->other),
+			"end %d: %llu bytes before the end of input, the kernel had %llu",
 			e->index, (unsigned long long)e->got, (unsigned long long)soak_taken(w, e->other));
 }
 
@@ -234,11 +245,22 @@ check_closed(struct soak_world *w, const struct soak_conn *c)
 			"conn %d: a turn sleeps with its destroy pending", c->number);
 }
 
+/* What the fd is watched for, of that which its reads or writes wait for. */
+static unsigned
+watched_for(const struct soak_conn *c, bool reads)
+{
+	unsigned events = reads ? SCONCE_READ : SCONCE_WRITE;
+
+	if (soak_veil_waits(c, reads))
+		events = SCONCE_READ | SCONCE_WRITE;
+	return sim_armed(c->w->sim, c->sock.fd) & events;
+}
+
 static void
 check_output(struct soak_world *w, const struct soak_conn *c)
 {
 	const struct sconce_sock *s = &c->sock;
-	bool armed = sim_armed(w->sim, s->fd) & SCONCE_WRITE;
+	unsigned armed = watched_for(c, false);
 	const struct soak_pend *p = c->waiting.head;
 
 	if (has_transfer(c))
@@ -246,12 +268,15 @@ check_output(struct soak_world *w, const struct soak_conn *c)
 	if (sconce_queued(s) > 0)
 		soak_must(w, armed, "conn %d: %llu bytes are queued and nobody watches", c->number,
 			(unsigned long long)sconce_queued(s));
-	else if (sconce_queued_items(s) == 0 && !c->wish_write)
+	else if (sconce_queued_items(s) == 0 && !c->wish_write && !c->transport)
 		soak_must(w, !armed, "conn %d: the write watch is on and nothing is queued", c->number);
 	if (c->high && !c->ending && s->errnum == 0)
-		soak_must(w, sconce_queued(s) > c->low_mark, "conn %d: below the low mark, and no event_low", c->number);
+		soak_must(w, sconce_queued(s) > c->low_mark,
+			"conn %d: below the low mark, and no event_low", c->number);
+	/* With too little memory it may wait for what is behind it. */
 	if (p != NULL && p->seg == NULL && !c->end->vague)
-		soak_must(w, soak_taken(w, c->end) < p->need, "conn %d: a turn sleeps with a completion due", c->number);
+		soak_must(w, soak_taken(w, c->end) < (sim_failed(w->sim) > p->failed ? c->end->known : p->need),
+			"conn %d: a turn sleeps with a completion due", c->number);
 }
 
 static void
@@ -260,7 +285,7 @@ check_input(struct soak_world *w, const struct soak_conn *c)
 	const struct sconce_sock *s = &c->sock;
 
 	if (sconce_watching(s) & SCONCE_READ)
-		soak_must(w, sim_armed(w->sim, s->fd) & SCONCE_READ, "conn %d: reads are wished and not watched", c->number);
+		soak_must(w, watched_for(c, true), "conn %d: reads are wished and not watched", c->number);
 	/* As with pushed-back bytes: a hook that did not even read is not asked again. */
 	soak_must(w, soak_veil_pending(c) == 0 || sconce_paused(s) != 0 || !c->has_read,
 		"conn %d: a turn sleeps with bytes in the transport",
@@ -269,13 +294,28 @@ check_input(struct soak_world *w, const struct soak_conn *c)
 		soak_fail(w, "conn %d: a turn sleeps with pushed-back input to offer", c->number);
 }
 
+/* Nobody else sets or lifts the application's reasons, and a source is one until its completion has run. */
+static void
+check_paused(struct soak_world *w, const struct soak_conn *c)
+{
+	enum { OURS = SCONCE_PAUSE_WISH | SCONCE_PAUSE_APP | SCONCE_PAUSE_RATE };
+	unsigned why = sconce_paused(&c->sock);
+
+	soak_must(w, (why & OURS) == c->paused, "conn %d: paused for %#x, asked for %#x", c->number, why, c->paused);
+	soak_must(w, c->relayed || c->ending || !(why & SCONCE_PAUSE_FLOW) == !c->source,
+		"conn %d: paused for %#x, %sa source", c->number,
+		why, c->source ? "" : "not ");
+}
+
 /* Called in every wait, also one that does not sleep. */
 static void
 check_starved(struct soak_world *w, struct soak_conn *c)
 {
 	const struct sconce_sock *s = &c->sock;
+	/* A wait for the other direction ends with an event_read, also with one that does not read. */
+	unsigned events = soak_veil_waits(c, true) ? SCONCE_READ | SCONCE_WRITE : SCONCE_READ;
 
-	if (!is_open(c) || s->closed || sconce_paused(s) != 0 || !(sim_ready(w->sim, s->fd) & SCONCE_READ)) {
+	if (!is_open(c) || s->closed || sconce_paused(s) != 0 || (sim_ready(w->sim, s->fd) & events) != events) {
 		c->ready_waits = 0;
 		return;
 	}
@@ -291,7 +331,8 @@ check_times(struct soak_world *w, const struct soak_conn *c, int64_t deadline)
 		soak_must(w, deadline <= c->timer_due + SLACK, "conn %d: a wait longer than its timer", c->number);
 	for (int kind = SCONCE_TIMEOUT_LIFETIME; kind <= SCONCE_TIMEOUT_ALARM; kind++)
 		if (c->timeout_set[kind] != 0 && !c->sock.closed && !c->ending && !c->plain_table)
-			soak_must(w, deadline <= c->timeout_set[kind] + SLACK, "conn %d: a wait longer than its timeout %d",
+			soak_must(w, deadline <= c->timeout_set[kind] + SLACK,
+				"conn %d: a wait longer than its timeout %d",
 				c->number, kind);
 	if (c->idle_for != 0 && !c->relayed && !c->plain_table && !c->sock.closed && !c->ending &&
 	    sconce_paused(&c->sock) == 0 && is_open(c)) {
@@ -316,9 +357,14 @@ soak_on_wait(int64_t deadline, int64_t now, void *arg)
 		if (sleeps && c->sock.closed)
 			check_closed(w, c);
 		check_starved(w, c);
+		if (!c->sock.closed)
+			check_paused(w, c);
 		if (!sleeps || c->sock.closed)
 			continue;
 		check_times(w, c, deadline);
+		if (c->connect == CONNECTING && !c->ending && c->sock.fd >= 0)
+			soak_must(w, sim_armed(w->sim, c->sock.fd),
+				"conn %d: it connects, and nobody watches", c->number);
 		if (!is_open(c))
 			continue;
 		check_output(w, c);
@@ -341,7 +387,8 @@ reads_all(const struct soak_end *e)
 
 	if (c == NULL)
 		return e->fd >= 0;
-	return is_open(c) && !c->sock.closed && !c->ending && sconce_paused(&c->sock) == 0;
+	/* A transport whose reads wait for the fd to be writable does so until somebody reads at the other end. */
+	return is_open(c) && soak_is_live(c) && sconce_paused(&c->sock) == 0 && !soak_veil_waits(c, true);
 }
 
 /* Whether a transfer's or relay's length is not known. */
@@ -362,7 +409,8 @@ check_arrived(struct soak_world *w, struct soak_conn *c)
 
 	if (s->closed || !is_open(c) || c->send_failed || s->errnum != 0 || has_transfer(c) || !reads_all(e->other))
 		return;
-	soak_must(w, sconce_queued(s) == 0 && c->waiting.head == NULL, "conn %d: %llu bytes still wait though the peer reads",
+	soak_must(w, sconce_queued(s) == 0 && c->waiting.head == NULL,
+		"conn %d: %llu bytes still wait though the peer reads",
 		c->number, (unsigned long long)sconce_queued(s));
 	soak_must(w, !c->owed_drain || c->ending, "conn %d: no event_drain after SCONCE_QUEUED", c->number);
 	soak_must(w, !c->high || c->ending, "conn %d: no event_low after event_high", c->number);
@@ -381,6 +429,10 @@ soak_all_arrived(struct soak_world *w)
 {
 	for (struct soak_conn *c = w->conns.next; c != &w->conns; c = c->next) {
 		check_arrived(w, c);
-		soak_must(w, c->refused.head == NULL, "conn %d: the completion of a refused call did not come", c->number);
+		soak_must(w, !c->accepted || c->connect != CONNECTING || !soak_is_live(c) ||
+			c->end->other->conn == NULL,
+			"conn %d: its handshake has no end", c->number);
+		soak_must(w, c->refused.head == NULL,
+			"conn %d: the completion of a refused call did not come", c->number);
 	}
 }

@@ -216,7 +216,8 @@ START_TEST(test_calls_compared_with_linux_agree)
 
 	play_on(&sim, tcp, true, script);
 	play_on(&real, tcp, false, script);
-	ck_assert_msg(strcmp(sim.log, real.log) == 0, "%s: %s\n  sim:  %s\n  real: %s", tcp ? "tcp" : "unix", script, sim.log,
+	ck_assert_msg(strcmp(sim.log, real.log) == 0, "%s: %s\n  sim:  %s\n  real: %s", tcp ? "tcp" : "unix", script,
+		sim.log,
 		real.log);
 }
 END_TEST
@@ -324,7 +325,8 @@ seen_destroy(struct sconce_sock *s)
 	SCONCE_CONTAINER_OF(s, struct seen, sock)->destroys++;
 }
 
-static const struct sconce_sock_ops seen_ops = { .name = "seen", .event_read = seen_event_read, .destroy = seen_destroy };
+static const struct sconce_sock_ops seen_ops = { .name = "seen", .event_read = seen_event_read,
+	.destroy = seen_destroy };
 
 /* Of a batch with both, one closes the other: whichever comes first, the other is not told any more. */
 START_TEST(test_batch_with_a_socket_closed_drops_its_event)

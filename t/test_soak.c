@@ -53,13 +53,14 @@ world_open(struct soak_world *w, uint64_t seed, bool trace)
 	static const struct sim_options none;
 	struct sim_options o;
 
-	*w = (struct soak_world){ .seed = seed, .random = seed * 0x9e3779b97f4a7c15 + 1, .trace = trace, .place = AT_OUTSIDE,
-		.matrix = matrix };
+	*w = (struct soak_world){ .seed = seed, .random = seed * 0x9e3779b97f4a7c15 + 1, .trace = trace,
+		.place = AT_OUTSIDE, .matrix = matrix };
 	w->conns.next = w->conns.prev = &w->conns;
 	w->sim = sim_new(seed, &none);
 	soak_must(w, w->sim != NULL, "no memory for the simulator");
 	opts.high = soak_chance(w, 85) ? 1000 + soak_random(w, 30000) : 0;
-	w->low_mark = opts.high != 0 ? opts.high / 4 : 256 * 1024;
+	w->high_mark = opts.high != 0 ? opts.high : 1024 * 1024;
+	w->low_mark = w->high_mark / 4;
 	opts.cap = soak_chance(w, 90) ? 0 : 100000;
 	w->capped = opts.cap != 0;
 	w->shared = soak_chance(w, 25);
@@ -100,22 +101,20 @@ storm(struct soak_world *w)
 	for (int i = 0; i < 4; i++)
 		soak_open(w);
 	for (int i = 0; i < MAX_TURNS && (w->ops < MIN_OPS || w->sockets < MIN_SOCKETS || i < MIN_TURNS); i++) {
-		struct soak_conn *c = w->conns.next;
-
 		if (w->conn_count < 9 || soak_chance(w, 5))
 			soak_open(w);
 		for (unsigned n = soak_random(w, 3); n > 0; n--) {
-			for (unsigned skip = soak_random(w, (unsigned)w->conn_count + 1); skip > 0; skip--)
-				c = c->next;
+			struct soak_conn *c = soak_some_conn(w);
+
 			if (c != &w->conns)
 				soak_act(w, AT_OUTSIDE, c->sock.closed || c->ending ? NULL : c, c->end);
-			c = w->conns.next;	/* it may have gone meanwhile */
 		}
 		turn(w);
 		if (i % 64 == 63)
 			sconce_verify(w->loop);
 	}
-	soak_must(w, w->ops >= MIN_OPS && w->sockets >= MIN_SOCKETS, "only %u operations on %u sockets", w->ops, w->sockets);
+	soak_must(w, w->ops >= MIN_OPS && w->sockets >= MIN_SOCKETS,
+		"only %u operations on %u sockets", w->ops, w->sockets);
 }
 
 static void
@@ -167,7 +166,8 @@ crashed(int signo)
 {
 	char text[160];
 	int n = snprintf(text, sizeof(text), "seed %llu, turn %llu, in %s: signal %d\nreplay: %s --seed %llu --trace\n",
-		(unsigned long long)w.seed, (unsigned long long)w.turn, soak_places[w.place], signo, program_invocation_short_name,
+		(unsigned long long)w.seed, (unsigned long long)w.turn, soak_places[w.place], signo,
+		program_invocation_short_name,
 		(unsigned long long)w.seed);
 
 	fflush(stdout);
@@ -182,7 +182,8 @@ void __asan_on_error(void);
 void
 __asan_on_error(void)
 {
-	printf("seed %llu, turn %llu: replay: %s --seed %llu --trace\n", (unsigned long long)w.seed, (unsigned long long)w.turn,
+	printf("seed %llu, turn %llu: replay: %s --seed %llu --trace\n", (unsigned long long)w.seed,
+		(unsigned long long)w.turn,
 		program_invocation_name, (unsigned long long)w.seed);
 	fflush(stdout);
 }

@@ -88,12 +88,12 @@ static_assert((int)EV_READ == (int)SCONCE_READ && (int)EV_WRITE == (int)SCONCE_W
 static __attribute__((noinline)) void
 io_other(struct libev *b, struct sconce_sock *s, int revents)
 {
-	uint64_t id = s->id;
+	uint64_t watch_id = s->_flags & FL_WATCH ? s->id : 0;
 
 	if (!b->begun || b->loop->depth > 0) {
 		begin_once(b);
-		if (sconce__table_get(b->loop, id) != s)
-			return;			/* a timer stopped a foreign watch */
+		if (watch_id != 0 && sconce__table_get(b->loop, watch_id) != s)
+			return;			/* a timer stopped a foreign watch: its memory may have gone */
 	}
 	if (revents & EV_ERROR)
 		io_failed(b, s);
@@ -492,7 +492,8 @@ libev_run(int64_t deadline, void *ctx)
 	struct libev *b = ctx;
 
 	/* libev would do what was fed outside before its wait; a turn of ours does it behind the I/O. */
-	ev_clear_pending(b->ev, &b->end);
+	if (b->loop->end_fed)
+		ev_clear_pending(b->ev, &b->end);
 	b->loop->end_fed = false;
 	if (deadline <= b->loop->now) {
 		run_ev(b, EVRUN_NOWAIT);

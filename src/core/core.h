@@ -522,6 +522,8 @@ size_t sconce__gather_drop(struct sconce_sock *s);
 /* Offers gathered bytes and queue to the kernel.  No hook runs.  from_loop: transfers and files may use
  * the shared buffer.  Returns true when all has gone. */
 bool sconce__flush(struct sconce_sock *s, bool from_loop);
+/* The same for a queue of one small item, which nothing else is to follow.  False: there is more to do. */
+bool sconce__flush_lone(struct sconce_sock *s);
 /* Puts `n` bytes that the kernel refused at the front (or behind what is queued); never fails after sconce__reserve_spare(). */
 void sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front);
 /* The same for bytes that the caller puts there. */

@@ -287,9 +287,16 @@ flush_round(struct sconce_loop *l)
 	batch.head->_prevp = &batch.head;
 	list_init(&l->dirty);
 	while ((s = batch.head) != NULL) {
-		sconce__list_remove(l, s);
+		batch.head = s->_next;
+		if (batch.head != NULL)
+			batch.head->_prevp = &batch.head;
+		s->_next = NULL;
+		s->_prevp = NULL;
 		s->_flags &= ~(uint32_t)FL_DIRTY;
-		settle(s);
+		if (!sconce__flush_lone(s))
+			settle(s);
+		else if (!just_reads(s))
+			sconce__arm(s);
 	}
 }
 

@@ -388,6 +388,35 @@ send_head(struct sconce_sock *s, bool from_loop, size_t *budget)
 	}
 }
 
+/* What makes more of a flush than a send. */
+#define FL_NOT_LONE (FL_CONNECT_TOLD | FL_STUCK | FL_DRAIN | FL_HIGH | FL_WR_END | FL_WR_SHUT | FL_NOTSOCK | FL_SIDE_HOT | \
+	FL_ERR_PENDING | FL_HUP_PENDING | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT | SCONCE_PAUSE_ENDING)
+
+bool
+sconce__flush_lone(struct sconce_sock *s)
+{
+	struct sconce_loop *l = s->loop;
+	struct sconce__queue *q = s->_queue;
+	struct sconce__item *it;
+	ssize_t n;
+
+	if (q == NULL || (it = q->head) == NULL || it->next != NULL || it->pool != POOL_SMALL || q->done != NULL || q->lost > 0 ||
+	    (s->_flags & FL_NOT_LONE) || s->fd < 0)
+		return false;
+	n = l->be->send(s->fd, item_payload(it) + it->bytes.off, it->len, MSG_NOSIGNAL, l->ctx);
+	if (unlikely(n != (ssize_t)it->len)) {
+		if (n > 0)
+			consume(s, (size_t)n);
+		else if (n < 0 && errno != EAGAIN && errno != EINTR && errno != ENOTSOCK)
+			sconce__send_failed(s, errno);	/* the kernel tells it only once */
+		return false;
+	}
+	q->head = q->tail = NULL;
+	sconce__item_free(l, it);
+	sconce__queue_trim(s);
+	return true;
+}
+
 bool
 sconce__flush(struct sconce_sock *s, bool from_loop)
 {

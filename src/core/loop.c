@@ -74,12 +74,13 @@ sconce__deadline_changed(struct sconce_loop *l)
 {
 	int64_t next;
 
-	if (l->be->timer == NULL || l->freeing)
+	if (l->freeing)
 		return;
 	next = next_deadline(l);
 	if (next != l->deadline) {
 		l->deadline = next;
-		l->be->timer(next, l->ctx);
+		if (l->be->timer != NULL)
+			l->be->timer(next, l->ctx);
 	}
 }
 
@@ -122,14 +123,14 @@ sconce_backend_begin(struct sconce_loop *l)
 		take_later(l);
 		sconce__feed(l);
 	}
+	if (l->deadline >= l->now + NEAR_NS)
+		return;
 	if (sconce__timers_next(l) <= l->now)
 		sconce__timers_run(l);
 	if (sconce__timeouts_next(l) <= l->now)
 		sconce__feed(l);		/* step 5 looks, after the input that waits has been read */
-	if (l->deadline < l->now + NEAR_NS) {
-		l->deadline = INT64_MIN;	/* the backend's timer may have gone off, perhaps a little early */
-		sconce__deadline_changed(l);
-	}
+	l->deadline = INT64_MIN;		/* the backend's timer may have gone off, perhaps a little early */
+	sconce__deadline_changed(l);
 }
 
 /* Closed, or only waiting for its queue to go. */
@@ -305,10 +306,11 @@ seconds_from(int64_t now, double secs)
 static int64_t
 turn_deadline(struct sconce_loop *l, double limit)
 {
-	int64_t deadline = next_deadline(l), at;
+	int64_t deadline, at;
 
-	if (l->turn_wanted || l->end_wanted || work_left(l))
-		return 0;
+	if (l->turn_wanted || l->end_wanted || atomic_load(&l->has_posted))
+		return 0;			/* whoever makes work says so */
+	deadline = next_deadline(l);
 	if (l->timeout >= 0 && (limit < 0 || l->timeout < limit))
 		limit = l->timeout;
 	if (limit >= 0) {
