@@ -9,7 +9,7 @@
 
 enum {
 	SPLICE_STEP = 1024 * 1024,
-	SPLICE_AGAIN = 64 * 1024,	/* a splice of this size may be followed by another at once */
+	SPLICE_AGAIN = 32 * 1024,	/* after a splice of this size the next may have come: asking costs less than a turn */
 	SMALL_TIMES = 4,		/* short splices in a row, before copying */
 	PIPES_KEPT = 16
 };
