@@ -50,7 +50,7 @@ enum sconce_reason {
 enum sconce_timeout_kind {
 	SCONCE_TIMEOUT_CONNECT,		/* connect and handshake take longer; event_connect(ETIMEDOUT) */
 	SCONCE_TIMEOUT_INPUT,		/* nothing was read, while reads are watched */
-	SCONCE_TIMEOUT_OUTPUT,		/* the kernel has taken nothing, while it refuses bytes */
+	SCONCE_TIMEOUT_OUTPUT,		/* the kernel has taken nothing, while it refuses bytes or a transport's shutdown() waits */
 	SCONCE_TIMEOUT_LIFETIME,	/* since it was set */
 	SCONCE_TIMEOUT_ALARM,		/* since it was set; the application's own */
 	SCONCE_TIMEOUT_KINDS		/* (how many there are) */

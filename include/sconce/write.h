@@ -14,7 +14,8 @@
  * runs inside the call that returns -ENOMEM.)
  *
  * A completion runs when all that was queued before it is in the kernel; bytes behind it may have left in
- * the same system call.  What it writes goes behind what is queued already. */
+ * the same system call.  What it writes goes behind what is queued already.  (Without memory to part what a hook has written and the
+ * kernel refuses, up to 64 KiB stay in one piece, and their completions wait for all of it.) */
 #ifndef SCONCE_WRITE_H
 #define SCONCE_WRITE_H
 
