@@ -439,6 +439,28 @@ START_TEST(test_close_flush_peer_gone)
 }
 END_TEST
 
+/* The same while a transfer in its queue waits for a source that says nothing: no send would tell. */
+START_TEST(test_close_flush_peer_gone_in_transfer)
+{
+	struct end *src;
+	int fds[2];
+
+	wire_make(WIRE_UNIX, fds);
+	src = end_open(&p, "src", NULL, fds[0]);
+	ck_assert_int_ge(sconce_transfer(&src->sock, &p.a.sock, SCONCE_TO_END, log_done, (void *)(uintptr_t)"T"), 0);
+	sconce_watch_read(&p.a.sock, false);
+	pair_quiet(&p);
+	sconce_close_flush(&p.a.sock, 30);
+	pair_quiet(&p);
+	ck_assert_uint_eq(p.a.destroys, 0);
+	sconce_close(&p.b.sock, 0);
+	PAIR_UNTIL(&p, p.a.destroys == 1);
+	ck_assert_int_eq(p.a.reason, SCONCE_REASON_ERROR);
+	ck_assert_ptr_nonnull(strstr(p.log, "T=-32 "));
+	close(fds[1]);
+}
+END_TEST
+
 /* Called in a hook, it keeps the next one of the same dispatch from running: event_drain after event_low ... */
 START_TEST(test_close_flush_in_low_silences_drain)
 {
@@ -1009,6 +1031,7 @@ t_suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_close_flush_lingers_until_peer_ends);
 	tcase_add_test(c, test_close_flush_peer_gone);
+	tcase_add_test(c, test_close_flush_peer_gone_in_transfer);
 	tcase_add_test(c, test_close_flush_in_low_silences_drain);
 	tcase_add_test(c, test_close_flush_in_read_silences_err);
 	tcase_add_test(c, test_close_flush_deadline);

@@ -141,6 +141,34 @@ START_TEST(test_ev_close_in_timer_same_iteration)
 }
 END_TEST
 
+static void
+timer_noted(struct sconce_timer *t, void *arg)
+{
+	(void)t;
+	*(bool *)arg = true;
+}
+
+/* A step with a limit sets libev's timer for that limit; in the application's own run the loop's timers still fire. */
+START_TEST(test_timer_fires_in_ev_run_after_limited_step)
+{
+	struct sconce_timer t;
+	bool fired = false;
+	ev_timer guard;
+
+	open_app(WIRE_UNIX);
+	sconce_timer_init(&t, p.loop, timer_noted, &fired);
+	sconce_timer_start(&t, 0.2);
+	ck_assert_int_ge(sconce_loop_step(p.loop, 0.001), 0);
+	ev_timer_init(&guard, break_soon, 5, 0);
+	ev_timer_start(ev, &guard);
+	for (int i = 0; i < 100 && !fired && ticks == 0; i++)
+		ev_run(ev, EVRUN_ONCE);
+	ck_assert(fired);
+	ev_timer_stop(ev, &guard);
+	close_app();
+}
+END_TEST
+
 /* Close before ev_run: done before its first wait. */
 START_TEST(test_ev_close_before_run)
 {
@@ -894,6 +922,7 @@ t_suite(void)
 	Suite *s = suite_create("ev");
 	TCase *end = t_case(s, "end"), *app = t_case(s, "application"), *nested = t_case(s, "nested"), *misc = t_case(s, "misc");
 
+	tcase_add_test(end, test_timer_fires_in_ev_run_after_limited_step);
 	tcase_add_test(end, test_ev_close_in_read_same_iteration);
 	tcase_add_test(end, test_ev_close_in_timer_same_iteration);
 	tcase_add_test(end, test_ev_close_before_run);

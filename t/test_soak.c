@@ -160,17 +160,32 @@ world_close(struct soak_world *w)
 
 static struct soak_world w;
 
-/* An assertion of the library's, or worse: the seed is told here too. */
+static uint64_t compared;		/* the seed whose plan is being compared, while `comparing` */
+static bool comparing;
+
+/* Where it was, and how to see it again. */
+static int
+tell_replay(char *text, size_t size)
+{
+	int n;
+
+	if (comparing)
+		n = snprintf(text, size, "comparing seed %llu\nreplay: %s --real --seed %llu --trace\n", (unsigned long long)compared,
+			program_invocation_name, (unsigned long long)compared);
+	else
+		n = snprintf(text, size, "seed %llu, turn %llu, in %s\nreplay: %s --seed %llu --trace\n", (unsigned long long)w.seed,
+			(unsigned long long)w.turn, soak_places[w.place], program_invocation_name, (unsigned long long)w.seed);
+	return n < (int)size ? n : (int)size - 1;
+}
+
+/* An assertion of the library's, or worse, or an end that came from outside since it never ends: the seed is told here too. */
 static void
 crashed(int signo)
 {
-	char text[160];
-	int n = snprintf(text, sizeof(text), "seed %llu, turn %llu, in %s: signal %d\nreplay: %s --seed %llu --trace\n",
-		(unsigned long long)w.seed, (unsigned long long)w.turn, soak_places[w.place], signo,
-		program_invocation_short_name,
-		(unsigned long long)w.seed);
+	char text[512];
+	int n = snprintf(text, sizeof(text), "signal %d, ", signo);
 
-	fflush(stdout);
+	n += tell_replay(text + n, sizeof(text) - (size_t)n);
 	n = (int)write(STDOUT_FILENO, text, (size_t)n);
 	(void)n;
 	signal(signo, SIG_DFL);
@@ -182,9 +197,10 @@ void __asan_on_error(void);
 void
 __asan_on_error(void)
 {
-	printf("seed %llu, turn %llu: replay: %s --seed %llu --trace\n", (unsigned long long)w.seed,
-		(unsigned long long)w.turn,
-		program_invocation_name, (unsigned long long)w.seed);
+	char text[512];
+
+	tell_replay(text, sizeof(text));
+	printf("%s", text);
 	fflush(stdout);
 }
 
@@ -321,13 +337,18 @@ parse(int argc, char **argv)
 static int
 run_compare(const struct arguments *a, uint64_t seeds)
 {
-	for (uint64_t i = 0; i < seeds; i++)
-		if (!soak_compare(a->from + i, a->trace)) {
-			printf("replay: %s --real --seed %llu --trace\n", program_invocation_name,
-				(unsigned long long)(a->from + i));
-			printf("soak: 0 passed, 1 failed\n");
+	char text[512];
+
+	comparing = true;
+	for (uint64_t i = 0; i < seeds; i++) {
+		compared = a->from + i;
+		if (!soak_compare(compared, a->trace)) {
+			tell_replay(text, sizeof(text));
+			printf("%ssoak: 0 passed, 1 failed\n", text);
 			return 1;
 		}
+	}
+	comparing = false;
 	return 0;
 }
 
@@ -341,6 +362,7 @@ main(int argc, char **argv)
 	signal(SIGABRT, crashed);
 	signal(SIGSEGV, crashed);
 	signal(SIGBUS, crashed);
+	signal(SIGTERM, crashed);
 	if (!a.real) {
 		for (uint64_t i = 0; i < a.seeds; i++)
 			run_seed(a.from + i, a.trace);

@@ -25,6 +25,7 @@ struct probe {
 	double again;			/* > 0: the hook sets it to this; < 0: cancels it */
 	bool close;			/* the hook closes */
 	struct probe *victim;		/* the hook closes this one */
+	struct probe *hurried;		/* event_close gives this one a short timeout */
 	const char *text;		/* the hook writes this */
 };
 
@@ -68,7 +69,11 @@ probe_event_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind)
 static void
 probe_event_close(struct sconce_sock *s)
 {
-	probe_of(s)->closes++;
+	struct probe *p = probe_of(s);
+
+	p->closes++;
+	if (p->hurried != NULL)
+		ck_assert_int_eq(sconce_set_timeout(&p->hurried->sock, SCONCE_TIMEOUT_INPUT, 0.01), 0);
 }
 
 static void
@@ -670,6 +675,43 @@ START_TEST(test_output_stalled_fires)
 }
 END_TEST
 
+static struct probe resumed, closed, hurried;
+
+/* A hook that takes five seconds of its turn. */
+static void
+slow_call(struct sconce_loop *l, void *arg, int status)
+{
+	(void)l;
+	(void)arg;
+	ck_assert_int_eq(status, 0);
+	skew += 5000000000;
+	sconce_watch_read(&resumed.sock, true);
+	sconce_close(&closed.sock, 0);
+}
+
+/* Behind a slow hook the wheel learns the real time, from a socket that is read again, and then the turn's, from a hook:
+ * a timeout that seems to end in the past is not put where no slot is. */
+START_TEST(test_input_set_behind_the_wheel)
+{
+	int fds[2];
+
+	make_pair(fds);
+	probe_init(&resumed, &probe_ops, fds[0]);
+	probe_init(&closed, &probe_ops, -1);
+	probe_init(&hurried, &probe_ops, -1);
+	sconce_watch_read(&resumed.sock, false);
+	pass(0);
+	set_input(&resumed, 60);
+	closed.hurried = &hurried;
+	ck_assert_int_eq(sconce_defer(loop, NULL, slow_call, NULL), 0);
+	pass(0);
+	ck_assert_int_eq(closed.closes, 1);
+	pass(0.04);
+	ck_assert_int_eq(hurried.fired, 1);
+	close(fds[1]);
+}
+END_TEST
+
 /* Nothing is stalled where nothing is connected. */
 START_TEST(test_output_without_fd_waits)
 {
@@ -839,6 +881,7 @@ t_suite(void)
 	tcase_add_checked_fixture(t, setup_skewed, teardown);
 	tcase_add_test(t, test_output_stalled_fires);
 	tcase_add_test(t, test_output_without_fd_waits);
+	tcase_add_test(t, test_input_set_behind_the_wheel);
 	tcase_add_test(t, test_output_set_while_stuck);
 
 	t = t_case(suite, "close_flush");

@@ -1,7 +1,7 @@
 /* What must hold.  A bar on CPU time holds when the lower end of the interval of the median ratio is under it;
  * where the machine's own noise is as large as what is left, also when it is under the control's median +
- * 0.02.  A bar on a count holds when the count does: what disturbs can only add, so the least of up to five
- * takes is judged. */
+ * 0.02.  A bar on a count holds when the count does.  What disturbs a run can only add, so of both its long and its
+ * short run the least of two to five takes is judged. */
 #include "driver.h"
 
 #include <math.h>
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BARS_MAX = 128, TAKES = 5, ATTEMPTS = 2, WATCH_FEW = 100, WATCH_MANY = 300 };
+enum { BARS_MAX = 128, TAKES_MIN = 2, TAKES = 5, ATTEMPTS = 2, WATCH_FEW = 100, WATCH_MANY = 300 };
 
 #define PEER_CPU 1.08
 #define PEER_CALLS 0.05
@@ -27,6 +27,7 @@ struct bar {
 static struct bar bars[BARS_MAX];
 static int bar_count;
 static int takes;				/* how often what is counted must have been */
+static const char *lacking;			/* a peer that a verdict would need and that has no figures; NULL: none */
 
 struct verdict verdicts[VERDICTS_MAX];
 int verdict_count;
@@ -107,10 +108,12 @@ calls_beside_peers(const struct bar *b)
 	for (const struct server *s = cell->servers; s->name != NULL; s++) {
 		const struct count *c;
 
-		if (s->role != ROLE_PEER || !server_built(s))
+		if (s->role != ROLE_PEER)
 			continue;
 		c = calls_of(b->cell, s->name);
 		best = fmin(best, all ? c->calls : c->rest);	/* fmin: NAN is no number yet */
+		if (isnan(c->calls))
+			lacking = s->name;
 	}
 	return (all ? ours->calls : ours->rest) - best;
 }
@@ -308,21 +311,39 @@ lack(const struct bar *b)
 	return counts_lack_calls();
 }
 
+/* Better than the peers that are here is not better than all. */
+static void
+judge_lacking(struct verdict *v)
+{
+	size_t len = strlen(v->text);
+
+	if (lacking == NULL || v->outcome == BAR_UNKNOWN)
+		return;
+	snprintf(v->text + len, sizeof(v->text) - len, "; %s has no figures", lacking);
+	if (v->outcome == BAR_MET)
+		v->outcome = BAR_UNKNOWN;
+}
+
+/* Met, unless a peer that might be better has no figures.  What cannot be counted although the tool is here has failed. */
 static void
 judge_count(const struct bar *b, struct verdict *v)
 {
 	const char *why = lack(b);
 
-	for (takes = 1; takes <= TAKES && why == NULL; takes++) {
+	lacking = NULL;
+	for (takes = TAKES_MIN; takes <= TAKES && why == NULL; takes++) {
 		v->value = b->count(b);
-		v->outcome = isnan(v->value) ? BAR_UNKNOWN : v->value <= b->limit + 1e-9 ? BAR_MET : BAR_MISSED;
+		v->outcome = v->value <= b->limit + 1e-9 ? BAR_MET : BAR_MISSED;
 		if (v->outcome == BAR_MET)
 			break;
 	}
-	if (v->outcome != BAR_UNKNOWN)
-		snprintf(v->text, sizeof(v->text), "%.3f, at most %g", v->value, b->limit);
+	if (why != NULL)
+		snprintf(v->text, sizeof(v->text), "%s", why);
+	else if (isnan(v->value))
+		snprintf(v->text, sizeof(v->text), "a server has failed");
 	else
-		snprintf(v->text, sizeof(v->text), "%s", why != NULL ? why : "a server or its peers did not run");
+		snprintf(v->text, sizeof(v->text), "%.3f, at most %g", v->value, b->limit);
+	judge_lacking(v);
 }
 
 /* The ratio that the bar is about; for peers that to the one whose interval lies highest: to the best. */
@@ -336,8 +357,13 @@ ratio_for(const struct bar *b, const struct run *run, struct spread *out, const 
 	if (b->against != NULL)
 		return ratio_of(run, b->server, b->against, out);
 	for (const struct server *peer = run->cell->servers; peer->name != NULL; peer++) {
-		if (peer->role != ROLE_PEER || !ratio_of(run, b->server, peer->name, &s) || (found &&
-			s.low <= out->low))
+		if (peer->role != ROLE_PEER)
+			continue;
+		if (!ratio_of(run, b->server, peer->name, &s)) {
+			lacking = peer->name;
+			continue;
+		}
+		if (found && s.low <= out->low)
 			continue;
 		*out = s;
 		*whom = peer->name;
@@ -353,9 +379,10 @@ judge_run(const struct bar *b, const struct run *run, struct verdict *v)
 	const char *whom;
 	double limit = b->limit;
 
+	lacking = NULL;
 	if (!ratio_for(b, run, &s, &whom)) {
-		v->outcome = BAR_UNKNOWN;
-		snprintf(v->text, sizeof(v->text), "a server has no figures");
+		v->outcome = BAR_MISSED;
+		snprintf(v->text, sizeof(v->text), "a server has failed");
 		return;
 	}
 	if (b->control && ratio_of(run, "raw again", "raw", &control))
@@ -365,6 +392,7 @@ judge_run(const struct bar *b, const struct run *run, struct verdict *v)
 	v->outcome = s.low <= limit ? BAR_MET : BAR_MISSED;
 	snprintf(v->text, sizeof(v->text), "%.3f (%.3f to %.3f) of %s, at most %.3f", s.median, s.low, s.high,
 		whom, limit);
+	judge_lacking(v);
 }
 
 static void

@@ -367,7 +367,9 @@ idle_memory(struct running *r, const struct cell *cell, size_t conns, double *he
 	if (!running_load(r, &part, 0, 0, 0, false, &load))
 		return false;
 	line = process_line(&load, LOAD_SECONDS);
-	good = line != NULL && strcmp(line, "idle") == 0 && kill(r->pid, SIGUSR1) == 0;
+	good = line != NULL && strcmp(line, "idle") == 0;
+	usleep(REST_MICROSECONDS);		/* until the server waits again */
+	good = good && kill(r->pid, SIGUSR1) == 0;
 	line = good ? process_line(&r->server, LOAD_SECONDS) : NULL;
 	good = line != NULL && sscanf(line, "heap %lf", heap) == 1;
 	*rss = resident(r->pid);

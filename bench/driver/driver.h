@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 enum { SERVERS_MAX = 16, ROUNDS_MAX = 1000, CELLS_MAX = 80, RUNS_MAX = 2 * CELLS_MAX, COUNTS_MAX = 256,
@@ -179,6 +180,7 @@ const char *counts_tool(void);
 
 struct spread {
 	double median, low, high;
+	int count;			/* of values; fewer than 6 have no 95 % interval: low and high are the range */
 };
 
 /* The median, and a 95 % interval of it.  Sorts `values`. */
@@ -225,7 +227,7 @@ void report_ratios(void);
 void report_counts(void);
 void report_bars(void);
 
-void json_write(const char *path);
-void plot_write(const char *path);
+void json_write(FILE *f);
+void plot_write(FILE *f);
 
 #endif

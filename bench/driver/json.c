@@ -204,13 +204,9 @@ put_verdict(const struct verdict *v)
 }
 
 void
-json_write(const char *path)
+json_write(FILE *f)
 {
-	file = fopen(path, "w");
-	if (file == NULL) {
-		perror(path);
-		exit(2);
-	}
+	file = f;
 	fprintf(file, "{\n  \"schema\": 1,\n");
 	put_machine();
 	fprintf(file, "  \"runs\": [\n");
@@ -229,8 +225,4 @@ json_write(const char *path)
 		put_verdict(&verdicts[i]);
 	}
 	fprintf(file, "\n  ]\n}\n");
-	if (fclose(file) != 0) {
-		perror(path);
-		exit(2);
-	}
 }

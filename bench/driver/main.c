@@ -188,14 +188,35 @@ plan_cell(const struct options *o, const struct cell *cell)
 	progress_plan(cell_servers(cell) * count_weight(o, cell));
 }
 
+/* Writes a file that is whole or as it was.  False: errno was told. */
+static bool
+file_write(const char *path, void (*write)(FILE *f))
+{
+	char part[4096];
+	bool good;
+	FILE *f;
+
+	snprintf(part, sizeof(part), "%s.part", path);
+	f = fopen(part, "w");
+	if (f == NULL) {
+		perror(part);
+		return false;
+	}
+	write(f);
+	good = !ferror(f);
+	good = fclose(f) == 0 && good && rename(part, path) == 0;
+	if (!good)
+		perror(path);
+	return good;
+}
+
 /* After each cell, so that a run which is interrupted leaves what it has. */
-static void
+static bool
 write_files(const struct options *o)
 {
-	if (o->json != NULL)
-		json_write(o->json);
-	if (o->plot != NULL)
-		plot_write(o->plot);
+	bool good = o->json == NULL || file_write(o->json, json_write);
+
+	return (o->plot == NULL || file_write(o->plot, plot_write)) && good;
 }
 
 static void
@@ -230,6 +251,7 @@ int
 main(int argc, char **argv)
 {
 	struct options o;
+	bool written;
 
 	(void)argc;
 	process_prepare();
@@ -238,6 +260,8 @@ main(int argc, char **argv)
 	parse(&o, argv);
 	complete(&o);
 	progress_elapsed();
+	if (!write_files(&o))			/* better now than after half an hour */
+		return 2;
 	if (!o.bar)
 		run_cells(&o);
 	if (o.full)
@@ -250,8 +274,8 @@ main(int argc, char **argv)
 		report_ratios();
 	report_counts();
 	report_bars();
-	write_files(&o);
-	if (o.full || o.bar)
+	written = write_files(&o);
+	if (bars_status() != 0)
 		return bars_status();
-	return all_well() ? 0 : 2;
+	return written && all_well() ? 0 : 2;
 }

@@ -120,7 +120,8 @@ report_server(const struct run *run, const struct server *server)
 	if (server->role == ROLE_REFERENCE)
 		printf("    1\n");
 	else if (ratio_of(run, server->name, run->cell->servers[0].name, &ratio))
-		printf("    %.3f  (%.3f to %.3f)\n", ratio.median, ratio.low, ratio.high);
+		printf("    %.3f  (%.3f to %.3f%s)\n", ratio.median, ratio.low, ratio.high,
+			ratio.count < 6 ? ", the range of a few" : "");
 	else
 		printf("    -\n");
 }

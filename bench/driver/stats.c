@@ -14,7 +14,7 @@ compare(const void *a, const void *b)
 
 /* The interval assumes nothing of how the values are spread: the true median lies outside the (k+1)-th smallest and the
  * (k+1)-th largest value only if at most k of `count` fair coins show one side.  Of fewer than 6 values it is the
- * whole range, which is a little less than 95 %. */
+ * whole range: 94 % of 5, 75 % of 3; tables say so. */
 struct spread
 spread_of(double *values, int count)
 {
@@ -33,6 +33,7 @@ spread_of(double *values, int count)
 	s.low = values[k];
 	s.high = values[count - 1 - k];
 	s.median = (values[(count - 1) / 2] + values[count / 2]) / 2;
+	s.count = count;
 	return s;
 }
 

@@ -76,10 +76,12 @@ io_failed(struct libev *b, struct sconce_sock *s)
 	int errnum = fl < 0 ? errno : ENOSPC;
 
 	ev_ref(b->ev);
-	if (s->_flags & FL_WATCH)
+	if (s->_flags & FL_WATCH) {
 		sconce_backend_ready(s, SCONCE_ERR);
-	else
-		sconce__sock_error(s, errnum);
+		return;
+	}
+	s->_flags |= FL_INTEREST;		/* unless a hook closes it, it is tried again */
+	sconce__sock_error(s, errnum);
 }
 
 static_assert((int)EV_READ == (int)SCONCE_READ && (int)EV_WRITE == (int)SCONCE_WRITE, "libev's events are ours");

@@ -291,7 +291,7 @@ struct sconce_loop {
 	size_t starved_count;
 	int fresh_fd;				/* just made by us: needs no prepare(); -1 none */
 	int accepting_fd;			/* offered to an accept hook; -1 none */
-	struct sconce_sock *newest;		/* what that hook made of it; armed when the hook returns */
+	uint64_t newest;			/* id of what that hook made of it, 0: nothing; armed when the hook returns */
 	struct sconce__signals *signals;
 	struct sconce__child *children;
 
@@ -389,6 +389,21 @@ list_init(struct sock_list *list)
 	list->tail = &list->head;
 }
 void sconce__list_push(struct sock_list *list, struct sconce_sock *s);
+/* Takes the first off a list that nothing is appended to: one that was taken over to be worked through. */
+static inline struct sconce_sock *
+list_pop(struct sock_list *batch)
+{
+	struct sconce_sock *s = batch->head;
+
+	if (s == NULL)
+		return NULL;
+	batch->head = s->_next;
+	if (batch->head != NULL)
+		batch->head->_prevp = &batch->head;
+	s->_next = NULL;
+	s->_prevp = NULL;
+	return s;
+}
 /* Takes `s` off the list that it is on. */
 void sconce__list_remove(struct sconce_loop *l, struct sconce_sock *s);
 
@@ -651,6 +666,7 @@ int sconce__endpoint_options(struct sconce_loop *l, int fd, const struct endpoin
 void sconce__listeners_wake(struct sconce_loop *l);		/* an fd was freed */
 void sconce__listener_uncount(struct sconce_sock *s);		/* destroy of a counted connection */
 bool sconce__listeners_agree(struct sconce_loop *l);		/* sconce_verify(): their counts are right */
+void sconce__listener_suspend(struct sconce_loop *l);		/* a nested run begins */
 void sconce__listener_gone(struct sconce_listener *l);		/* close: counted sockets forget it */
 
 /* watch.c, signal.c, child.c */

@@ -27,6 +27,7 @@ suspend(struct sconce_loop *l)
 	l->current = NULL;
 	if (outer != NULL)
 		sconce__sock_dirty(outer);
+	sconce__listener_suspend(l);
 }
 
 void
@@ -286,12 +287,7 @@ flush_round(struct sconce_loop *l)
 
 	batch.head->_prevp = &batch.head;
 	list_init(&l->dirty);
-	while ((s = batch.head) != NULL) {
-		batch.head = s->_next;
-		if (batch.head != NULL)
-			batch.head->_prevp = &batch.head;
-		s->_next = NULL;
-		s->_prevp = NULL;
+	while ((s = list_pop(&batch)) != NULL) {
 		s->_flags &= ~(uint32_t)FL_DIRTY;
 		if (!sconce__flush_lone(s))
 			settle(s);
@@ -382,6 +378,13 @@ ready_ending(struct sconce_sock *s, unsigned events)
 {
 	bool gone = events & (SCONCE_ERR | SCONCE_HUP);
 
+	if (gone && has_items(s) && s->_queue->head->kind == ITEM_TRANSFER) {	/* it may wait for its source: no send would tell */
+		if (events & SCONCE_ERR)
+			kernel_error(s);
+		if (!(s->_flags & FL_WR_END))
+			sconce__send_failed(s, EPIPE);
+		return;
+	}
 	if ((events & SCONCE_WRITE) || (gone && has_items(s))) {	/* gone: the send tells why */
 		s->_flags = (s->_flags & ~(uint32_t)FL_STUCK) | FL_INTEREST;
 		sconce__sock_dirty(s);

@@ -401,7 +401,7 @@ sconce__flush_lone(struct sconce_sock *s)
 	ssize_t n;
 
 	if (q == NULL || (it = q->head) == NULL || it->next != NULL || it->pool != POOL_SMALL || q->done != NULL || q->lost > 0 ||
-	    (s->_flags & FL_NOT_LONE) || s->fd < 0)
+	    q->wait_done || (s->_flags & FL_NOT_LONE) || s->fd < 0)
 		return false;
 	n = l->be->send(s->fd, item_payload(it) + it->bytes.off, it->len, MSG_NOSIGNAL, l->ctx);
 	if (unlikely(n != (ssize_t)it->len)) {

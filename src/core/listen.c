@@ -253,6 +253,16 @@ accept_failed(struct sconce_listener *l, int errnum)
 	}
 }
 
+/* An application runs the loop inside an accept hook: what that has made is watched like any other. */
+void
+sconce__listener_suspend(struct sconce_loop *loop)
+{
+	struct sconce_sock *s = sconce__table_get(loop, loop->newest);
+
+	if (s != NULL && (s->_flags & FL_INTEREST))
+		sconce__sock_dirty(s);
+}
+
 /* What the hook made of the fd begins to be watched.  With deferaccept its first data is there, and reading it before that
  * spares a turn. */
 static void
@@ -271,16 +281,23 @@ static void
 accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 {
 	struct sconce_loop *loop = l->sock.loop;
-	int r;
+	int fresh = loop->fresh_fd, accepting = loop->accepting_fd, r;
+	uint64_t newest = loop->newest;		/* of an outer accept hook that runs the loop */
+	struct sconce_sock *s;
+	bool made;
 
 	sconce__addr_unmap(peer);
 	loop->fresh_fd = loop->accepting_fd = fd;
-	loop->newest = NULL;
+	loop->newest = 0;
 	CALL_HOOK(loop, &l->sock, "accept", fd, r = l->ops->accept(l, fd, peer));
-	loop->fresh_fd = loop->accepting_fd = -1;
-	if (loop->newest != NULL)
-		begin_watching(l, loop->newest);
-	else if (r < 0)
+	made = loop->newest != 0;
+	s = sconce__table_get(loop, loop->newest);
+	loop->fresh_fd = fresh;
+	loop->accepting_fd = accepting;
+	loop->newest = newest;
+	if (s != NULL)
+		begin_watching(l, s);
+	else if (r < 0 && !made)
 		loop->be->close(fd, loop->ctx);
 	if (r >= 0)
 		l->accepted++;

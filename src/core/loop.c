@@ -316,8 +316,10 @@ turn_deadline(struct sconce_loop *l, double limit)
 	if (limit >= 0) {
 		sconce__read_clock(l);
 		at = limit > 0 ? seconds_from(l->now, limit) : 0;
-		if (at < deadline)
+		if (at < deadline) {
 			deadline = at;
+			l->deadline = INT64_MIN;	/* the backend's timer will be set for this: it is told the other anew */
+		}
 	}
 	return deadline;
 }

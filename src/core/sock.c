@@ -305,7 +305,7 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 		count_sock(l, 1);
 	}
 	if (fd >= 0 && fd == l->accepting_fd)
-		l->newest = s;
+		l->newest = s->id;
 	TRACE_STATE(l, s, "open", fd);
 	return 0;
 }
@@ -595,8 +595,6 @@ let_go(struct sconce_sock *s)
 		sconce__queue_trim(s);
 	}
 	sconce__table_remove(l, s);
-	if (l->newest == s)
-		l->newest = NULL;
 	if (side != NULL) {
 		if (side->listener != NULL)
 			sconce__listener_uncount(s);
@@ -642,13 +640,8 @@ sconce__step6(struct sconce_loop *l)
 	batch.head->_prevp = &batch.head;
 	list_init(&l->closing);
 	sconce__enter(l, NULL);
-	while ((s = batch.head) != NULL) {
-		batch.head = s->_next;
-		if (batch.head != NULL)
-			batch.head->_prevp = &batch.head;
-		s->_prevp = NULL;
+	while ((s = list_pop(&batch)) != NULL)
 		finish(s);
-	}
 	sconce__leave(l);
 }
 

@@ -162,7 +162,10 @@ wheel_insert(struct sconce_loop *l, struct sconce_sock *s, int64_t now_ms)
 	due = (int64_t)((uint64_t)(now_ms - ago + s->_clock[1] + 1 + TICK_MS - 1) / TICK_MS);
 	if (due < first)
 		due = first;
+	if (due < w->tick)
+		due = w->tick;		/* a hook's time is its turn's, which may be before what the wheel was told outside of one */
 	g = level_for(w->tick, due);
+	assert(g < WHEEL_LEVELS && "timeouts are shorter than the wheel");
 	n = slot_from(due, g);
 	node_link(wheel_slot(w, g, n), s->_idle);
 	map_set(w->map[g], n);

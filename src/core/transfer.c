@@ -429,8 +429,15 @@ sconce__transfer_flow(struct sconce_sock *src)
 		return false;
 	dst = t->dst;
 	l->depth = 1;				/* the turn's time is the time */
-	if (sconce__pump(dst, t, &budget) != PUMP_SOURCE)
-		sconce__sock_dirty(dst);	/* more than that it waits for input again */
+	switch (sconce__pump(dst, t, &budget)) {
+	case PUMP_SOURCE:
+		break;				/* it waits for input again: nothing else has changed */
+	case PUMP_BUDGET:
+		sconce__sock_later(dst);
+		break;
+	default:
+		sconce__sock_dirty(dst);
+	}
 	if (l->dirty.head != NULL)
 		sconce__flush_dirty(l);
 	sconce__leave(l);
