@@ -90,6 +90,7 @@ struct sconce_listener {
 	uint8_t _paused;		/* SCONCE_LISTENER_... */
 	bool _defer;			/* deferaccept: data is there when a connection is */
 	bool _owns_path;		/* unlink the unix path at close */
+	uint8_t _batch, _full;		/* connections accepted in one event, less 1; full batches in a row */
 	int _owner;			/* the process that made it */
 	uint64_t _path_dev, _path_ino;	/* the path is still ours while these match */
 	double _backoff;

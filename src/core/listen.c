@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { ACCEPT_BATCH = 64 };
+/* A batch begins with one connection: asking for a second that is not there costs more than another turn.  It doubles while
+ * connections keep coming faster than that. */
+enum { ACCEPT_BATCH = 64, ACCEPT_PATIENCE = 8 };
 static const double backoff_first = 0.1, backoff_max = 1;
 
 static const struct sconce_sock_ops listener_ops;
@@ -303,15 +305,22 @@ accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 		l->accepted++;
 }
 
+/* Behind a spell without fds it goes on until there is nothing more, which is what ends the spell. */
+static int
+batch_of(const struct sconce_listener *l)
+{
+	return l->_backoff > 0 ? ACCEPT_BATCH : l->_batch + 1;
+}
+
 static void
 listener_event_read(struct sconce_sock *s)
 {
 	struct sconce_listener *l = sconce_listener_of(s);
 	struct sconce_loop *loop = s->loop;
-	int failures = 0, errnum = 0;
+	int taken = 0, failures = 0, errnum = 0;
 
 	s->_flags |= FL_READ_TRIED;	/* it did: accept(2) tells of every error there is */
-	for (int i = 0; i < ACCEPT_BATCH && !s->closed && !(s->_flags & FL_PAUSED); i++) {
+	while (taken < batch_of(l) && failures < ACCEPT_BATCH && !s->closed && !(s->_flags & FL_PAUSED)) {
 		struct sconce_addr peer;
 		int fd;
 
@@ -321,12 +330,19 @@ listener_event_read(struct sconce_sock *s)
 			if (l->_backoff > 0)
 				l->_backoff = backoff_first / 2;	/* the spell goes on, its waits begin anew */
 			accepted(l, fd, &peer);
+			taken++;
 			continue;
 		}
 		errnum = errno;
-		if (!accept_failed(l, errnum))
+		if (!accept_failed(l, errnum)) {
+			l->_batch = l->_full = 0;
 			return;
+		}
 		failures++;
+	}
+	if (++l->_full >= ACCEPT_PATIENCE && l->_batch < ACCEPT_BATCH - 1) {
+		l->_batch = (uint8_t)(l->_batch * 2 + 1);
+		l->_full = 0;
 	}
 	if (failures == ACCEPT_BATCH)
 		starve(l, errnum);	/* something that lasts, whatever it calls itself */
