@@ -1,13 +1,17 @@
-/* The backend table is enough: a backend on poll(2) without feed and timer runs everything that libev's does, in the same
- * order. */
+/* The backend table is enough: a backend on poll(2), or on select(2), without feed and timer runs everything that libev's does, in
+ * the same order. */
 #include "harness.h"
 #include "backend_poll.h"
+#include "backend_select.h"
 #include "pair.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,10 +20,19 @@
 
 static struct pair p;
 
+static const struct {
+	const struct sconce_backend *(*table)(void);
+	unsigned long (*waits)(const struct sconce_loop *loop);
+} backends[] = {
+	{ backend_poll, backend_poll_waits },
+	{ backend_select, backend_select_waits },
+};
+enum { BACKENDS = sizeof(backends) / sizeof(backends[0]) };
+
 static void
-open_poll(enum wire wire)
+open_own(int which, enum wire wire)
 {
-	struct sconce_loop_options opts = { .backend = backend_poll() };
+	struct sconce_loop_options opts = { .backend = backends[which].table() };
 
 	pair_open_with(&p, wire, NULL, NULL, &opts);
 	ck_assert_ptr_null(sconce_loop_ev(p.loop));
@@ -37,12 +50,12 @@ echo(struct end *e)
 		sconce_close_flush(&e->sock, 1);
 }
 
-/* An echo of a megabyte, through a peer that is slower than we write, and a close on both sides.  EM-4 */
-START_TEST(test_backend_poll_echo_and_close)
+/* EM-4: an echo of a megabyte, through a peer that is slower than we write, and a close on both sides. */
+START_TEST(test_backend_own_echo_and_close)
 {
 	static char data[1 << 20];
 
-	open_poll((enum wire)_i);
+	open_own(_i / WIRES, (enum wire)(_i % WIRES));
 	p.b.on.read = echo;
 	p.a.close_at_end = true;
 	bytes_fill(data, sizeof(data), 7);
@@ -67,9 +80,9 @@ tick(struct sconce_timer *t, void *arg)
 }
 
 /* Timers fire, the run waits for them and for nothing else, and does not spin. */
-START_TEST(test_backend_poll_timers)
+START_TEST(test_backend_own_timers)
 {
-	struct sconce_loop_options opts = { .backend = backend_poll() };
+	struct sconce_loop_options opts = { .backend = backends[_i].table() };
 	struct sconce_timer t;
 
 	fired = 0;
@@ -78,7 +91,7 @@ START_TEST(test_backend_poll_timers)
 	sconce_timer_start_every(&t, 0.002, 0.002);
 	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_IDLE);
 	ck_assert_int_eq(fired, 5);
-	ck_assert_uint_le(backend_poll_waits(p.loop), 20);
+	ck_assert_uint_le(backends[_i].waits(p.loop), 20);
 	pair_free(&p);
 }
 END_TEST
@@ -98,12 +111,12 @@ post_one(void *arg)
 }
 
 /* Posts end its wait; deferred work is done without one. */
-START_TEST(test_backend_poll_posts_and_calls)
+START_TEST(test_backend_own_posts_and_calls)
 {
 	pthread_t thread;
 	int calls = 0;
 
-	open_poll(WIRE_UNIX);
+	open_own(_i, WIRE_UNIX);
 	pair_turn(&p, 3);
 	ck_assert_int_eq(pthread_create(&thread, NULL, post_one, &calls), 0);
 	for (int i = 0; i < 10 && calls == 0; i++)
@@ -118,30 +131,30 @@ START_TEST(test_backend_poll_posts_and_calls)
 END_TEST
 
 /* Hang-ups and errors of paused sockets are told once, and the loop is quiet afterwards. */
-START_TEST(test_backend_poll_hup_while_paused)
+START_TEST(test_backend_own_hup_while_paused)
 {
 	unsigned long waits;
 
-	open_poll(WIRE_TCP);
+	open_own(_i, WIRE_TCP);
 	sconce_watch_read(&p.a.sock, false);
 	pair_turn(&p, 3);
 	sconce_abort(&p.b.sock);
 	PAIR_UNTIL(&p, p.a.hups == 1);
 	ck_assert_uint_eq(p.a.errs, 1);
-	waits = backend_poll_waits(p.loop);
+	waits = backends[_i].waits(p.loop);
 	ck_assert_int_eq(sconce_loop_step(p.loop, 0.02), 0);
-	ck_assert_uint_eq(backend_poll_waits(p.loop), waits + 1);
+	ck_assert_uint_eq(backends[_i].waits(p.loop), waits + 1);
 	pair_free(&p);
 }
 END_TEST
 
 /* In a child after fork() it goes on. */
-START_TEST(test_backend_poll_fork)
+START_TEST(test_backend_own_fork)
 {
 	int status, calls = 0;
 	pid_t pid;
 
-	open_poll(WIRE_UNIX);
+	open_own(_i, WIRE_UNIX);
 	pair_turn(&p, 2);
 	pid = fork();
 	if (pid == 0) {
@@ -228,17 +241,42 @@ converse(char *log)
 }
 
 /* The hooks come in the same order, turn by turn, on both backends.  (DS-12, DS-14) */
-START_TEST(test_backend_poll_and_libev_same_order)
+START_TEST(test_backend_own_and_libev_same_order)
 {
-	static char libev[sizeof(p.log)], poll_log[sizeof(p.log)];
+	static char libev[sizeof(p.log)], own[sizeof(p.log)];
 
 	pair_open(&p, WIRE_UNIX);
 	converse(libev);
-	open_poll(WIRE_UNIX);
-	converse(poll_log);
-	ck_assert_str_eq(libev, poll_log);
+	open_own(_i, WIRE_UNIX);
+	converse(own);
+	ck_assert_str_eq(libev, own);
 	ck_assert_ptr_nonnull(strstr(libev, "a.hup"));
 	ck_assert_ptr_nonnull(strstr(libev, "b.destroy"));
+}
+END_TEST
+
+/* EM-4: an fd that select(2) cannot know is refused, and stays the caller's. */
+START_TEST(test_backend_select_high_fd_is_refused)
+{
+	struct sconce_loop_options opts = { .backend = backend_select() };
+	struct rlimit limit;
+	struct sconce_sock s;
+	int fds[2], high;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_max <= FD_SETSIZE)
+		return;				/* there can be no such fd */
+	wire_make(WIRE_UNIX, fds);
+	high = fcntl(fds[0], F_DUPFD_CLOEXEC, FD_SETSIZE);
+	ck_assert_int_ge(high, FD_SETSIZE);
+	pair_open_loop(&p, &opts);
+	ck_assert_int_eq(sconce_sock_init(&s, p.loop, &end_ops, high), -EMFILE);
+	ck_assert_int_eq(close(high), 0);
+	pair_free(&p);
+	close(fds[0]);
+	close(fds[1]);
 }
 END_TEST
 
@@ -246,13 +284,15 @@ Suite *
 t_suite(void)
 {
 	Suite *s = suite_create("backend");
-	TCase *c = t_case(s, "poll");
+	TCase *c = t_case(s, "own");
 
-	tcase_add_loop_test(c, test_backend_poll_echo_and_close, 0, WIRES);
-	tcase_add_test(c, test_backend_poll_timers);
-	tcase_add_test(c, test_backend_poll_posts_and_calls);
-	tcase_add_test(c, test_backend_poll_hup_while_paused);
-	tcase_add_test(c, test_backend_poll_fork);
-	tcase_add_test(c, test_backend_poll_and_libev_same_order);
+	tcase_add_loop_test(c, test_backend_own_echo_and_close, 0, BACKENDS * WIRES);
+	tcase_add_loop_test(c, test_backend_own_timers, 0, BACKENDS);
+	tcase_add_loop_test(c, test_backend_own_posts_and_calls, 0, BACKENDS);
+	tcase_add_loop_test(c, test_backend_own_hup_while_paused, 0, BACKENDS);
+	tcase_add_loop_test(c, test_backend_own_fork, 0, BACKENDS);
+	tcase_add_loop_test(c, test_backend_own_and_libev_same_order, 0, BACKENDS);
+	c = t_case(s, "select");
+	tcase_add_test(c, test_backend_select_high_fd_is_refused);
 	return s;
 }

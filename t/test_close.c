@@ -756,7 +756,7 @@ END_TEST
 
 /* ---- detach ---- */
 
-/* DS-52, DS-93, DS-45: the fd is the caller's, open, unwatched; what was gathered is sent, what was pushed back handed over. */
+/* DS-52, DS-93, DS-45, IM-4: the fd is the caller's, open, unwatched; what was gathered is sent, what was pushed back handed over. */
 START_TEST(test_detach_gives_fd_and_unread)
 {
 	char buf[8];
@@ -929,7 +929,7 @@ END_TEST
 
 /* ---- ids ---- */
 
-/* An id finds its socket while it is open, and nothing ever after. */
+/* An id finds its socket while it is open, and nothing ever after.  (IM-21) */
 START_TEST(test_find_by_id)
 {
 	uint64_t a = p.a.sock.id, b = p.b.sock.id, last = b;

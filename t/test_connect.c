@@ -298,7 +298,7 @@ counting_connect(int fd, const struct sockaddr *addr, socklen_t len, void *ctx)
 START_TEST(test_connect_list_next_address_is_tried)
 {
 	struct sconce_addr addrs[3];
-	struct endpoint ep;
+	struct sconce_endpoint ep;
 	char text[64], nobody[64], buf[4];
 	int lfd = plain_listen(1, text, sizeof(text)), fd, before = t_fd_count();
 
@@ -306,7 +306,7 @@ START_TEST(test_connect_list_next_address_is_tried)
 	ck_assert_int_eq(sconce_addr_parse(nobody, &addrs[0], NULL), 0);
 	ck_assert_int_eq(sconce_addr_parse("/no/such/path", &addrs[1], NULL), 0);
 	ck_assert_int_eq(sconce_addr_parse(text, &addrs[2], NULL), 0);
-	sconce__endpoint_none(&ep);
+	sconce_endpoint_init(&ep);
 	conn_init(&c, &conn_ops, -1);
 	ck_assert_int_eq(sconce__connect_list(&c.sock, &ep, addrs, 3), 0);
 	ck_assert_int_eq(sconce_write(&c.sock, "abc", 3), SCONCE_QUEUED);
@@ -325,7 +325,7 @@ END_TEST
 START_TEST(test_connect_list_all_failing_tells_the_last)
 {
 	struct sconce_addr addrs[3];
-	struct endpoint ep;
+	struct sconce_endpoint ep;
 	char nobody[64];
 
 	backend.connect = counting_connect;
@@ -334,7 +334,7 @@ START_TEST(test_connect_list_all_failing_tells_the_last)
 	ck_assert_int_eq(sconce_addr_parse("/no/such/path", &addrs[0], NULL), 0);
 	ck_assert_int_eq(sconce_addr_parse(nobody, &addrs[1], NULL), 0);
 	ck_assert_int_eq(sconce_addr_parse(nobody, &addrs[2], NULL), 0);
-	sconce__endpoint_none(&ep);
+	sconce_endpoint_init(&ep);
 	conn_init(&c, &conn_ops, -1);
 	ck_assert_int_eq(sconce__connect_list(&c.sock, &ep, addrs, 3), 0);
 	CK_LOG(c, "");
@@ -416,10 +416,10 @@ END_TEST
 START_TEST(test_connect_wrong_endpoint_is_einval)
 {
 	conn_init(&c, &conn_ops, -1);
-	ck_assert_int_eq(sconce_connect(&c.sock, "localhost:80"), -EINVAL);
+	ck_assert_int_eq(sconce_connect(&c.sock, "local host:80"), -EINVAL);
 	ck_assert_str_eq(sconce_failure(&c.sock)->operation, "parse");
 	ck_assert_str_eq(sconce_failure(&c.sock)->text,
-		"endpoint 'localhost:80': 'localhost': names are not looked up yet, give a numeric address");
+		"endpoint 'local host:80': 'local host' is not an address or a name");
 	ck_assert_int_eq(sconce_connect_addr(&c.sock, &(struct sconce_addr){ .len = 0 }), -EINVAL);
 	net_settle();
 	CK_LOG(c, "");
@@ -502,13 +502,13 @@ END_TEST
 START_TEST(test_connect_list_time_is_for_all)
 {
 	struct sconce_addr addrs[2];
-	struct endpoint ep;
+	struct sconce_endpoint ep;
 	char text[64], other[64];
 	int fds[4], lfd = full_listener(text, sizeof(text), fds), lfd2 = plain_listen(1, other, sizeof(other));
 
 	ck_assert_int_eq(sconce_addr_parse(text, &addrs[0], NULL), 0);
 	ck_assert_int_eq(sconce_addr_parse(other, &addrs[1], NULL), 0);
-	sconce__endpoint_none(&ep);
+	sconce_endpoint_init(&ep);
 	conn_init(&c, &conn_ops, -1);
 	ck_assert_int_eq(sconce__connect_list(&c.sock, &ep, addrs, 2), 0);
 	ck_assert_int_eq(sconce_set_timeout(&c.sock, SCONCE_TIMEOUT_CONNECT, 1), 0);

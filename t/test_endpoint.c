@@ -22,19 +22,21 @@ page_setup(void)
 }
 
 static int
-parse_as(enum role role, const char *text, struct endpoint *ep, struct sconce_fail *fail)
+parse_as(enum role role, const char *text, struct sconce_endpoint *ep, struct sconce_addr *addr, struct sconce_fail *fail)
 {
 	char *copy = page_end - strlen(text) - 1;
 	int r;
 
 	memset(ep, 0, sizeof(*ep));
+	memset(addr, 0, sizeof(*addr));
 	memset(fail, 0, sizeof(*fail));
 	strcpy(copy, text);
 	if (role == ADDR)
-		r = sconce_addr_parse(copy, &ep->addr, fail);
-	else
-		r = sconce__endpoint_parse(copy, role == LISTEN, ep, fail);
-	return r;
+		return sconce_addr_parse(copy, addr, fail);
+	r = sconce_endpoint_parse(copy, role == LISTEN ? SCONCE_ENDPOINT_LISTEN : SCONCE_ENDPOINT_CONNECT, NULL, ep, fail);
+	if (r == 1 && ep->fd < 0)
+		sconce__endpoint_addr(ep, addr);
+	return r == 1 ? 0 : r;
 }
 
 static const enum role roles[] = { LISTEN, CONNECT, ADDR };
@@ -87,15 +89,16 @@ START_TEST(test_endpoint_parse_right_gives_address)
 {
 	char buf[SCONCE_ADDR_TEXT];
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 
 	for (size_t i = 0; i < sizeof(right) / sizeof(right[0]); i++) {
 		for (size_t j = 0; j < 3; j++) {
-			int r = parse_as(roles[j], right[i].text, &ep, &fail);
+			int r = parse_as(roles[j], right[i].text, &ep, &addr, &fail);
 
 			if (right[i].roles & roles[j]) {
 				ck_assert_msg(r == 0, "%s: %s", right[i].text, fail.text);
-				ck_assert_str_eq(sconce_addr_text(&ep.addr, buf, sizeof(buf)), right[i].addr);
+				ck_assert_str_eq(sconce_addr_text(&addr, buf, sizeof(buf)), right[i].addr);
 			} else {
 				ck_assert_msg(r == -EINVAL, "%s in role %d", right[i].text, roles[j]);
 				ck_assert_msg(fail.text[0] != '\0', "%s: no reason", right[i].text);
@@ -105,9 +108,70 @@ START_TEST(test_endpoint_parse_right_gives_address)
 }
 END_TEST
 
+/* Names and services are kept as they are; the family is what the scheme says; EM-39, SF-3. */
+START_TEST(test_endpoint_parse_names_are_kept)
+{
+	static const struct {
+		const char *text, *host, *service;
+		int family, type;
+	} cases[] = {
+		{ "tcp://localhost:80", "localhost", "80", AF_UNSPEC, SOCK_STREAM },
+		{ "tcp6://www.example.com.:http", "www.example.com.", "http", AF_INET6, SOCK_STREAM },
+		{ "tcp4://8o:80", "8o", "80", AF_INET, SOCK_STREAM },
+		{ "localhost:x-y.z_1", "localhost", "x-y.z_1", AF_UNSPEC, SOCK_STREAM },
+		{ "udp://_a-b:53", "_a-b", "53", AF_UNSPEC, SOCK_DGRAM },
+		{ "udp4://127.0.0.1:domain", "127.0.0.1", "domain", AF_INET, SOCK_DGRAM },
+		{ "[::1]:http", "::1", "http", AF_INET6, SOCK_STREAM },
+	};
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
+	struct sconce_fail fail;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		for (size_t j = 0; j < 2; j++) {
+			ck_assert_msg(parse_as(roles[j], cases[i].text, &ep, &addr, &fail) == 0, "%s", fail.text);
+			ck_assert_str_eq(ep.host, cases[i].host);
+			ck_assert_str_eq(ep.service, cases[i].service);
+			ck_assert_int_eq(ep.family, cases[i].family);
+			ck_assert_int_eq(ep.type, cases[i].type);
+			ck_assert_int_eq(ep.fd, -1);
+			ck_assert_str_eq(ep.text, cases[i].text);
+		}
+	}
+}
+END_TEST
+
+/* An fd, and paths that are relative. */
+START_TEST(test_endpoint_parse_fds_and_paths)
+{
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
+	struct sconce_fail fail;
+
+	ck_assert_int_eq(parse_as(LISTEN, "fd://3", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.fd, 3);
+	ck_assert_int_eq(ep.type, 0);
+	ck_assert_str_eq(ep.proto, "fd");
+	ck_assert_int_eq(parse_as(CONNECT, "unix://run/x", &ep, &addr, &fail), 0);
+	ck_assert_str_eq(ep.path, "run/x");
+	ck_assert_int_eq(ep.family, AF_UNIX);
+	ck_assert_int_eq(parse_as(LISTEN, "unix_dgram:///@x", &ep, &addr, &fail), 0);
+	ck_assert_str_eq(ep.path, "@x");
+	ck_assert_int_eq(ep.type, SOCK_DGRAM);
+	ck_assert_int_eq(parse_as(CONNECT, "unix_dgram:///x?bind=@&timeout=0.25", &ep, &addr, &fail), 0);
+	ck_assert_str_eq(ep.bind_host, "@");
+	ck_assert_int_eq(ep.options.timeout_ms, 250);
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:5?timeout=2.0019&bindport=ftp", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.timeout_ms, 2001);
+	ck_assert_str_eq(ep.bind_service, "ftp");
+}
+END_TEST
+
 /* ---- wrong ones ---- */
 
 #define LONG_NAME "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+
+#define LABEL "a-label-of-forty-bytes-xxxxxxxxxxxxxxxxx"	/* a name's label has at most 63 */
 
 static const struct {
 	const char *text, *why;		/* `why` is part of the report */
@@ -130,19 +194,19 @@ static const struct {
 	{ "65536", "port '65536' is above 65535", LISTEN | ADDR },
 	{ "1.2.3.4:65536", "port '65536' is above 65535", ALL },
 	{ "1.2.3.4:99999999999999999999", "is above 65535", ALL },
-	{ "1.2.3.4:http", "'http' is not a port: services are not looked up yet", ALL },
+	{ "1.2.3.4:http", "a name, which would have to be looked up", ADDR },
 	{ "1.2.3.4:8o", "'8o' is not a port", ALL },
 	{ "1.2.3.4:+80", "'+80' is not a port", ALL },
 	{ "1.2.3.4:-1", "'-1' is not a port", ALL },
 	{ "1.2.3.4: 80", "' 80' is not a port", ALL },
 	{ "1.2.3.4:80/", "'80/' is not a port", ALL },
 	{ "tcp://1.2.3.4:80/x", "'80/x' is not a port", ALL },
-	{ "localhost:80", "'localhost': names are not looked up yet, give a numeric address", ALL },
-	{ "tcp://www.example.com:80", "'www.example.com': names are not looked up yet", ALL },
-	{ "tcp6://localhost:80", "'localhost': names are not looked up yet", ALL },
+	{ "localhost:80", "a name, which would have to be looked up: give a numeric address", ADDR },
+	{ "tcp://www.example.com:80", "a name, which would have to be looked up", ADDR },
+	{ "tcp6://localhost:80", "a name, which would have to be looked up", ADDR },
 	{ "localhost", "'localhost' is neither address and port nor a path", ALL },
 	{ "run/x", "'run/x' is neither address and port nor a path", ALL },
-	{ " 1.2.3.4:80", "' 1.2.3.4': names are not looked up yet", ALL },
+	{ " 1.2.3.4:80", "' 1.2.3.4' is not an address or a name", ALL },
 	{ "1.2.3:80", "'1.2.3' is not an IPv4 address", ALL },
 	{ "1.2.3.4.5:80", "'1.2.3.4.5' is not an IPv4 address", ALL },
 	{ "256.1.1.1:80", "'256.1.1.1' is not an IPv4 address", ALL },
@@ -166,13 +230,17 @@ static const struct {
 	{ "tcp://::1:80", "an IPv6 address stands in brackets", ALL },
 	{ "http://1.2.3.4:80", "unknown scheme 'http'", ALL },
 	{ "://1.2.3.4:80", "unknown scheme ''", ALL },
-	{ "udp://1.2.3.4:80", "'udp' is not supported yet", ALL },
-	{ "udp4://1.2.3.4:80", "'udp4' is not supported yet", ALL },
-	{ "udp6://[::1]:80", "'udp6' is not supported yet", ALL },
-	{ "unix_dgram:///x", "'unix_dgram' is not supported yet", ALL },
-	{ "fd://3", "'fd' is not supported yet", ALL },
-	{ "unix://", "'' is not a path from the root", ALL },
-	{ "unix://run/x", "'run/x' is not a path from the root", ALL },
+	{ "udp6://1.2.3.4:80", "'1.2.3.4' is not an IPv6 address", ALL },
+	{ "udp://1.2.3.4", "no port", ALL },
+	{ "fd://", "'' is not the number of an fd", ALL },
+	{ "fd://x", "'x' is not the number of an fd", ALL },
+	{ "fd://-1", "'-1' is not the number of an fd", ALL },
+	{ "fd://3", "an fd is not an address", ADDR },
+	{ "udp://1.2.3.4:80", "an address of a datagram socket is written without 'udp://'", ADDR },
+	{ "unix_dgram:///x", "an address of a datagram socket is written without 'unix_dgram://'", ADDR },
+	{ "fd://3?nodelay=1", "option 'nodelay' is for tcp", LISTEN | CONNECT },
+	{ "unix://", "no path", ALL },
+	{ "unix_dgram://", "no path", ALL },
 	{ "unix:///", "'/' is not a socket's path", ALL },
 	{ "/", "'/' is not a socket's path", ALL },
 	{ "@", "no name after '@'", ALL },
@@ -192,6 +260,27 @@ static const struct {
 	{ "1.2.3.4:80?v6only=1", "option 'v6only' is for IPv6", LISTEN },
 	{ "1.2.3.4:80?mode=600", "option 'mode' is for unix paths", LISTEN },
 	{ "@abc?mode=600", "option 'mode' is for unix paths", LISTEN },
+	{ "1.2.3.4:80?timeout=1.x", "option 'timeout' takes a number from 0 to 2000000, not '1.x'", CONNECT },
+	{ "1.2.3.4:80?timeout=-1", "not '-1'", CONNECT },
+	{ "1.2.3.4:80?timeout=1", "option 'timeout' is for connecting", LISTEN },
+	{ "1.2.3.4:80?happy=60001", "option 'happy' takes a number from 0 to 60000", CONNECT },
+	{ "/x?happy=1", "option 'happy' is for tcp", CONNECT },
+	{ "udp://1.2.3.4:80?happy=1", "option 'happy' is for tcp", CONNECT },
+	{ "udp://1.2.3.4:80?backlog=1", "option 'backlog' is for tcp", LISTEN },
+	{ "udp://1.2.3.4:80?nodelay=1", "option 'nodelay' is for tcp", ALL },
+	{ "1.2.3.4:80?dev=a-name-of-sixteen", "option 'dev' takes at most 15 bytes", ALL },
+	{ "1.2.3.4:80?dev=lo&dev=lo", "option 'dev' is given twice", ALL },
+	{ "1.2.3.4:80?tos=256", "option 'tos' takes a number from 0 to 255", ALL },
+	{ "1.2.3.4:80?owner=root", "option 'owner' is for unix paths", LISTEN },
+	{ "/x?owner=root", "option 'owner' is for listening", CONNECT },
+	{ "1.2.3.4:80?bindport=8o", "'8o' is not a port", CONNECT },
+	{ "unix_dgram:///x?bind=/", "'/' is not a socket's path", CONNECT },
+	{ "unix_dgram:///x?bindport=1", "option 'bindport' is for tcp", CONNECT },
+	{ LABEL LABEL "." LABEL ":80", "is not an address or a name", ALL },
+	{ LABEL "." LABEL "." LABEL "." LABEL "." LABEL "." LABEL "." LABEL ":80", "is not an address or a name", ALL },
+	{ "a..b:80", "'a..b' is not an address or a name", ALL },
+	{ ".a:80", "'.a' is not an address or a name", ALL },
+	{ "caf\xc3\xa9:80", "is not an address or a name", ALL },
 	{ "/x?mode=888", "option 'mode' takes an octal number up to 777, not '888'", LISTEN },
 	{ "/x?mode=1777", "not '1777'", LISTEN },
 	{ "/x?nodelay=1", "option 'nodelay' is for tcp", ALL },
@@ -201,27 +290,28 @@ static const struct {
 	{ "1.2.3.4:80?bindport=1", "option 'bindport' is for connecting", LISTEN },
 	{ "1.2.3.4:80?backlog=1", "option 'backlog' is for listening", CONNECT },
 	{ "1.2.3.4:80?backlog=0", "option 'backlog' takes a number from 1", LISTEN },
-	{ "1.2.3.4:80?bind=localhost", "'localhost': names are not looked up yet", CONNECT },
+	{ "1.2.3.4:80?bind=local host", "'local host' is not an address or a name", CONNECT },
 	{ "1.2.3.4:80?bind=::1", "'::1' is not an IPv4 address", CONNECT },
 	{ "[::1]:80?bind=1.2.3.4", "'1.2.3.4' is not an IPv6 address", CONNECT },
 	{ "1.2.3.4:80?bind=", "option 'bind' has no value", CONNECT },
 	{ "1.2.3.4:80?bind=1.1.1.1&bind=1.1.1.1", "option 'bind' is given twice", CONNECT },
 	{ "1.2.3.4:80?bindport=0", "option 'bindport' takes a number from 1 to 65535", CONNECT },
 	{ "1.2.3.4:80?bindport=1&bindport=2", "option 'bindport' is given twice", CONNECT },
-	{ "\x01\n:80", ": names are not looked up", ALL },
+	{ "\x01\n:80", "is not an address or a name", ALL },
 };
 
 /* Every wrong one is refused, and the report names the part that is wrong. */
 START_TEST(test_endpoint_parse_wrong_is_refused_by_name)
 {
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
 		for (size_t j = 0; j < 3; j++) {
 			if (!(wrong[i].roles & roles[j]))
 				continue;
-			ck_assert_msg(parse_as(roles[j], wrong[i].text, &ep, &fail) == -EINVAL, "'%s' in role %d",
+			ck_assert_msg(parse_as(roles[j], wrong[i].text, &ep, &addr, &fail) == -EINVAL, "'%s' in role %d",
 				wrong[i].text, roles[j]);
 			ck_assert_msg(strstr(fail.text, wrong[i].why) != NULL, "'%s': %s", wrong[i].text, fail.text);
 			ck_assert_str_eq(fail.operation, "parse");
@@ -264,7 +354,8 @@ START_TEST(test_endpoint_parse_mutations_stay_in_bounds)
 {
 	static const char bytes[] = "\x01 :/[]%?&=*@0a.";
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 	char text[128];
 	int parsed = 0;
 
@@ -274,12 +365,12 @@ START_TEST(test_endpoint_parse_mutations_stay_in_bounds)
 		for (size_t at = 0; at < len; at++) {
 			memcpy(text, right[i].text, len + 1);
 			text[at] = '\0';
-			parsed += parse_as(LISTEN, text, &ep, &fail) == 0;
+			parsed += parse_as(LISTEN, text, &ep, &addr, &fail) == 0;
 			for (const char *b = bytes; *b != '\0'; b++) {
 				memcpy(text, right[i].text, len + 1);
 				text[at] = *b;
 				for (size_t j = 0; j < 3; j++)
-					parsed += parse_as(roles[j], text, &ep, &fail) == 0;
+					parsed += parse_as(roles[j], text, &ep, &addr, &fail) == 0;
 			}
 		}
 	}
@@ -289,46 +380,52 @@ END_TEST
 
 /* ---- options ---- */
 
+#define CK_BIND(host, service) do { \
+		ck_assert_str_eq(ep.bind_host, (host)); \
+		ck_assert_str_eq(ep.bind_service, (service)); \
+	} while (0)
+
 /* What is said is known, what is not is -1. */
 START_TEST(test_endpoint_parse_options_give_values)
 {
-	char buf[SCONCE_ADDR_TEXT];
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 
-	ck_assert_int_eq(parse_as(LISTEN, "[::1]:80", &ep, &fail), 0);
-	ck_assert_int_eq(ep.backlog, -1);
-	ck_assert_int_eq(ep.reuse, -1);
-	ck_assert_int_eq(ep.nodelay, -1);
-	ck_assert_int_eq(ep.mode, -1);
-	ck_assert(!ep.any && !ep.has_bind);
+	ck_assert_int_eq(parse_as(LISTEN, "[::1]:80", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.backlog, -1);
+	ck_assert_int_eq(ep.options.reuse, -1);
+	ck_assert_int_eq(ep.options.nodelay, -1);
+	ck_assert_int_eq(ep.options.mode, -1);
+	ck_assert(!sconce__endpoint_any(&ep));
+	ck_assert_str_eq(ep.bind_host, "");
+	ck_assert_str_eq(ep.bind_service, "");
 	ck_assert_int_eq(parse_as(LISTEN, "80?backlog=7&reuse=0&reuseport=1&v6only=0&deferaccept=3&nodelay=0&rcvbuf=10&"
-		"sndbuf=20&keepalive=1", &ep, &fail), 0);
-	ck_assert_int_eq(ep.backlog, 7);
-	ck_assert_int_eq(ep.reuse, 0);
-	ck_assert_int_eq(ep.reuseport, 1);
-	ck_assert_int_eq(ep.v6only, 0);
-	ck_assert_int_eq(ep.deferaccept, 3);
-	ck_assert_int_eq(ep.nodelay, 0);
-	ck_assert_int_eq(ep.rcvbuf, 10);
-	ck_assert_int_eq(ep.sndbuf, 20);
-	ck_assert_int_eq(ep.keepalive, 1);
-	ck_assert(ep.any);
-	ck_assert_int_eq(parse_as(LISTEN, "/x?mode=0640", &ep, &fail), 0);
-	ck_assert_int_eq(ep.mode, 0640);
-	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bindport=77&bind=127.0.0.2", &ep, &fail), 0);
-	ck_assert(ep.has_bind);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "127.0.0.2:77");
-	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bindport=77", &ep, &fail), 0);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "0.0.0.0:77");
-	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bind=[::2]", &ep, &fail), 0);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "[::2]:0");
-	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bind=::2", &ep, &fail), 0);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "[::2]:0");
-	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bindport=9", &ep, &fail), 0);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "[::]:9");
-	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bind=*", &ep, &fail), 0);
-	ck_assert_str_eq(sconce_addr_text(&ep.bind, buf, sizeof(buf)), "0.0.0.0:0");
+		"sndbuf=20&keepalive=1", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.backlog, 7);
+	ck_assert_int_eq(ep.options.reuse, 0);
+	ck_assert_int_eq(ep.options.reuseport, 1);
+	ck_assert_int_eq(ep.options.v6only, 0);
+	ck_assert_int_eq(ep.options.deferaccept, 3);
+	ck_assert_int_eq(ep.options.nodelay, 0);
+	ck_assert_int_eq(ep.options.rcvbuf, 10);
+	ck_assert_int_eq(ep.options.sndbuf, 20);
+	ck_assert_int_eq(ep.options.keepalive, 1);
+	ck_assert(sconce__endpoint_any(&ep));
+	ck_assert_int_eq(parse_as(LISTEN, "/x?mode=0640", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.mode, 0640);
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bindport=77&bind=127.0.0.2", &ep, &addr, &fail), 0);
+	CK_BIND("127.0.0.2", "77");
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bindport=77", &ep, &addr, &fail), 0);
+	CK_BIND("", "77");
+	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bind=[::2]", &ep, &addr, &fail), 0);
+	CK_BIND("::2", "");
+	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bind=::2", &ep, &addr, &fail), 0);
+	CK_BIND("::2", "");
+	ck_assert_int_eq(parse_as(CONNECT, "[::1]:80?bindport=9", &ep, &addr, &fail), 0);
+	CK_BIND("", "9");
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:80?bind=*", &ep, &addr, &fail), 0);
+	CK_BIND("*", "");
 }
 END_TEST
 
@@ -343,18 +440,27 @@ option_of(int fd, int level, int name)
 }
 
 static int
+options_set(int fd, const struct sconce_endpoint *ep, const struct sconce_addr *addr, bool listening, struct sconce_fail *fail)
+{
+	unsigned how = (listening ? HOW_PASSIVE : 0) | (sconce__endpoint_any(ep) ? HOW_ANY : 0);
+
+	return sconce__socket_options(loop, fd, addr, &ep->options, how, fail);
+}
+
+static int
 socket_with(const char *text, bool listening)
 {
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 	int fd;
 
-	ck_assert_int_eq(parse_as(listening ? LISTEN : CONNECT, text, &ep, &fail), 0);
-	fd = socket(ep.addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(parse_as(listening ? LISTEN : CONNECT, text, &ep, &addr, &fail), 0);
+	fd = socket(addr.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0 && errno == EAFNOSUPPORT)
 		return -1;
 	ck_assert_int_ge(fd, 0);
-	ck_assert_msg(sconce__endpoint_options(loop, fd, &ep, listening, &fail) == 0, "%s", fail.text);
+	ck_assert_msg(options_set(fd, &ep, &addr, listening, &fail) == 0, "%s", fail.text);
 	return fd;
 }
 
@@ -413,15 +519,16 @@ END_TEST
 START_TEST(test_endpoint_options_refused_is_named)
 {
 	struct sconce_fail fail;
-	struct endpoint ep;
+	struct sconce_endpoint ep;
+	struct sconce_addr addr;
 	int fds[2];
 
-	ck_assert_int_eq(parse_as(LISTEN, "127.0.0.1:80?reuse=0", &ep, &fail), 0);
+	ck_assert_int_eq(parse_as(LISTEN, "127.0.0.1:80?reuse=0", &ep, &addr, &fail), 0);
 	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
-	ck_assert_int_eq(sconce__endpoint_options(loop, fds[0], &ep, true, &fail), -ENOTSOCK);
+	ck_assert_int_eq(options_set(fds[0], &ep, &addr, true, &fail), -ENOTSOCK);
 	ck_assert_str_eq(fail.operation, "setsockopt");
 	ck_assert_str_eq(fail.text, "setsockopt TCP_NODELAY for 127.0.0.1:80: Socket operation on non-socket");
-	ck_assert_int_eq(sconce__endpoint_options(loop, fds[0], &ep, true, NULL), -ENOTSOCK);
+	ck_assert_int_eq(options_set(fds[0], &ep, &addr, true, NULL), -ENOTSOCK);
 	close(fds[0]);
 	close(fds[1]);
 }
@@ -436,6 +543,8 @@ t_suite(void)
 	tcase_add_checked_fixture(parse, page_setup, NULL);
 	tcase_add_checked_fixture(options, page_setup, NULL);
 	tcase_add_test(parse, test_endpoint_parse_right_gives_address);
+	tcase_add_test(parse, test_endpoint_parse_names_are_kept);
+	tcase_add_test(parse, test_endpoint_parse_fds_and_paths);
 	tcase_add_test(parse, test_endpoint_parse_wrong_is_refused_by_name);
 	tcase_add_test(parse, test_endpoint_parse_any_bytes_report_is_one_line);
 	tcase_add_test(parse, test_endpoint_parse_mutations_stay_in_bounds);

@@ -34,7 +34,7 @@ see(struct sconce_sock *s, void *arg)
 	return arg == NULL || seen < *(int *)arg;
 }
 
-/* Every object is counted and met, closed ones until they are destroyed, the library's own never; DS-31, DS-32. */
+/* Every object is counted and met, closed ones until they are destroyed, the library's own never; DS-31, DS-32, IM-10. */
 START_TEST(test_each_meets_what_count_counts)
 {
 	static struct sconce_listener l;

@@ -141,7 +141,7 @@ close_many(const int *fds, int count)
 
 /* ---- accepting ---- */
 
-/* A listener accepts, knows its real port, and tells who called. */
+/* A listener accepts, knows its real port, and tells who called; SF-12, SF-18, PC-6. */
 START_TEST(test_listen_tcp_accepts_and_tells_peer)
 {
 	char text[SCONCE_ADDR_TEXT], near_text[SCONCE_ADDR_TEXT], line[256];
@@ -249,7 +249,7 @@ START_TEST(test_listen_port_alone_without_v6_is_v4)
 }
 END_TEST
 
-/* At most 64 are accepted a turn; nobody else starves; SF-15. */
+/* At most 64 are accepted a turn; nobody else starves; SF-15, IM-2, IM-16. */
 START_TEST(test_listen_many_are_accepted_in_batches)
 {
 	int fds[200], turns = 0;
@@ -372,7 +372,7 @@ START_TEST(test_listener_pause_keeps_callers_waiting)
 }
 END_TEST
 
-/* No more than the limit are alive; each that goes makes room; the reasons are bits. */
+/* No more than the limit are alive; each that goes makes room; it may be changed; the reasons are bits; PC-1. */
 START_TEST(test_listener_limit_holds_and_lets_on)
 {
 	struct sconce_listener *l = &server.listener;
@@ -530,7 +530,7 @@ START_TEST(test_listen_failures_are_told_at_once)
 	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, text, NULL), -EADDRINUSE);
 	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, "192.0.2.1:0", &fail), -EADDRNOTAVAIL);
 	ck_assert_str_eq(fail.text, "bind 192.0.2.1:0: Cannot assign requested address");
-	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, "localhost:80", &fail), -EINVAL);
+	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, "local host:80", &fail), -EINVAL);
 	ck_assert_str_eq(fail.operation, "parse");
 	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, "/no/such/dir/s", &fail), -ENOENT);
 	ck_assert_str_eq(fail.text, "bind /no/such/dir/s: No such file or directory");

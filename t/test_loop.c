@@ -154,7 +154,7 @@ END_TEST
 
 /* ---- why a run ends ---- */
 
-/* With nothing to wait for a run ends at once, as often as it is asked.  (DS-39) */
+/* With nothing to wait for a run ends at once, as often as it is asked.  (DS-39, IM-1) */
 START_TEST(test_loop_run_nothing_left_ends_idle)
 {
 	pair_open_loop(&p, NULL);
@@ -778,7 +778,7 @@ sigpipe_is(void (*handler)(int))
 	return now.sa_handler == handler;
 }
 
-/* The first loop ignores SIGPIPE if nobody has said otherwise, and can be told not to.  (HZ-11) */
+/* The first loop ignores SIGPIPE if nobody has said otherwise, and can be told not to.  (HZ-11, IM-20) */
 START_TEST(test_loop_new_sigpipe_default_is_ignored)
 {
 	struct sconce_loop_options keep = { .flags = SCONCE_LOOP_KEEP_SIGPIPE };

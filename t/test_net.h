@@ -290,6 +290,19 @@ plain_listen(int backlog, char *text, size_t size)
 	return fd;
 }
 
+/* Whether this host has the address ::1. */
+static NET_UNUSED bool
+net_has_v6(void)
+{
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool has = fd >= 0 && bind(fd, (struct sockaddr *)&in6, sizeof(in6)) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return has;
+}
+
 /* The text of an endpoint of 127.0.0.1 where nobody listens. */
 static NET_UNUSED void
 plain_nobody(char *text, size_t size)

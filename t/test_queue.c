@@ -68,7 +68,7 @@ refuse_no_more(void)
 
 /* ---- accounting ---- */
 
-/* DS-3, DS-4: bytes and items are counted apart, and a callback is no byte. */
+/* DS-3, DS-4, RW-13: bytes and items are counted apart, and a callback is no byte. */
 START_TEST(test_queued_counts_bytes_and_items)
 {
 	static struct counted c;
@@ -499,6 +499,66 @@ START_TEST(test_every_allocation_fails_once)
 }
 END_TEST
 
+/* IM-7: what waits is dropped and counted, its completions are told, the marks follow, and the socket goes on. */
+START_TEST(test_discard_drops_and_goes_on)
+{
+	struct counted first = { 0, 0 }, second = { 0, 0 };
+	uint64_t waiting;
+
+	ck_assert_int_eq(sconce_set_marks(&p.a.sock, 1000, 100 * 1000), 0);
+	ck_assert_int_eq(sconce_write(&p.a.sock, big, sizeof(big)), SCONCE_QUEUED);
+	sconce_write_cb(&p.a.sock, count_done, &first);
+	sconce_write_ref(&p.a.sock, big, 1000, count_done, &second);
+	pair_turn(&p, 2);
+	waiting = sconce_queued(&p.a.sock);
+	ck_assert_uint_gt(waiting, 100 * 1000);
+	pair_log_clear(&p);
+	ck_assert_uint_eq(sconce_discard(&p.a.sock), waiting);
+	ck_assert_int_eq(first.calls + second.calls, 0);	/* not inside the call */
+	ck_assert_uint_eq(sconce_queued(&p.a.sock), 0);
+	ck_assert_uint_eq(sconce_queued_items(&p.a.sock), 0);
+	pair_turn(&p, 2);
+	ck_assert_int_eq(first.calls, 1);
+	ck_assert_int_eq(first.status, -ECANCELED);
+	ck_assert_int_eq(second.calls, 1);
+	ck_assert_int_eq(second.status, -ECANCELED);
+	ck_assert_ptr_nonnull(strstr(p.log, "a.low"));
+	ck_assert_uint_eq(sconce_discard(&p.a.sock), 0);
+	p.b.in_len = 0;
+	pair_quiet(&p);
+	ck_assert_int_ge(sconce_write(&p.a.sock, "after", 5), 0);
+	pair_quiet(&p);
+	ck_assert_mem_eq(p.b.in + p.b.in_len - 5, "after", 5);
+	sconce_close(&p.a.sock, 0);
+	ck_assert_uint_eq(p.a.sock.unsent, waiting);
+	ck_assert_uint_eq(sconce_discard(&p.a.sock), 0);
+}
+END_TEST
+
+static void
+write_and_discard(struct end *e)
+{
+	char buf[16];
+
+	sconce_read(&e->sock, buf, sizeof(buf));
+	sconce_write(&e->sock, "never", 5);
+	sconce_write_cb(&e->sock, log_done, "D");
+	ck_assert_uint_eq(sconce_discard(&e->sock), 5);
+	sconce_write(&e->sock, "sent", 4);
+}
+
+/* What was only gathered too. */
+START_TEST(test_discard_of_gathered_bytes)
+{
+	p.a.on.read = write_and_discard;
+	ck_assert_int_ge(sconce_write(&p.b.sock, "x", 1), 0);
+	pair_quiet(&p);
+	ck_assert_uint_eq(p.b.in_len, 4);
+	ck_assert_mem_eq(p.b.in, "sent", 4);
+	ck_assert_ptr_nonnull(strstr(p.log, "D=-125 "));
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -511,6 +571,11 @@ t_suite(void)
 	tcase_add_test(c, test_queued_counts_bytes_and_items);
 	tcase_add_test(c, test_close_stuck_counts_unsent);
 	tcase_add_test(c, test_queue_memory_is_given_back);
+
+	c = t_case(s, "discard");
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, test_discard_drops_and_goes_on);
+	tcase_add_test(c, test_discard_of_gathered_bytes);
 
 	c = t_case(s, "marks");
 	tcase_add_checked_fixture(c, setup_marks, teardown);

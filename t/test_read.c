@@ -641,6 +641,101 @@ START_TEST(test_reset_hook_that_does_not_read)
 }
 END_TEST
 
+/* ---- offers ---- */
+
+/* A type that keeps input of its own asks for an event_read without new input: once, however often it asks, and never inside the call. */
+START_TEST(test_offer_comes_once_without_input)
+{
+	p.a.reading = READ_NOTHING;
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(sconce_offer(&p.a.sock), 0);
+	ck_assert_str_eq(p.log, "");
+	pair_quiet(&p);
+	ck_assert_str_eq(p.log, "a.read ");
+	ck_assert_uint_eq(fault.recv, 0);
+}
+END_TEST
+
+static void
+offer_again(struct end *e)
+{
+	sconce_offer(&e->sock);
+}
+
+/* Asked for in its own hook it comes in the next turn, which does not sleep, after the others had theirs. */
+START_TEST(test_offer_in_hook_is_for_the_next_turn)
+{
+	p.a.on.read = offer_again;
+	ck_assert_int_eq(sconce_offer(&p.a.sock), 0);
+	for (int i = 1; i <= 4; i++) {
+		ck_assert_int_ge(sconce_loop_step(p.loop, -1), 1);
+		ck_assert_uint_eq(strlen(p.log), (size_t)i * 7);	/* "a.read " */
+	}
+	p.a.on.read = NULL;
+	pair_quiet(&p);
+}
+END_TEST
+
+/* Paused it waits for the resume, whatever the reason was. */
+START_TEST(test_offer_waits_while_paused)
+{
+	sconce_watch_read(&p.a.sock, false);
+	sconce_pause(&p.a.sock, SCONCE_PAUSE_APP);
+	ck_assert_int_eq(sconce_offer(&p.a.sock), 0);
+	pair_quiet(&p);
+	sconce_watch_read(&p.a.sock, true);
+	pair_quiet(&p);
+	ck_assert_str_eq(p.log, "");
+	sconce_resume(&p.a.sock, SCONCE_PAUSE_APP);
+	pair_quiet(&p);
+	ck_assert_str_eq(p.log, "a.read ");
+}
+END_TEST
+
+/* After the end too, also over a pause; then the end is still the end. */
+START_TEST(test_offer_after_the_end_comes)
+{
+	char buf[8];
+
+	ck_assert_int_eq(sconce_shutdown(&p.b.sock, SHUT_WR), 0);
+	pair_quiet(&p);
+	pair_log_clear(&p);
+	sconce_watch_read(&p.a.sock, false);
+	ck_assert_int_eq(sconce_offer(&p.a.sock), 0);
+	pair_quiet(&p);
+	ck_assert_str_eq(p.log, "");
+	sconce_watch_read(&p.a.sock, true);
+	pair_quiet(&p);
+	ck_assert_str_eq(p.log, "a.read ");
+	ck_assert_int_eq(sconce_read(&p.a.sock, buf, sizeof(buf)), 0);
+}
+END_TEST
+
+/* A closed socket is not offered anything; one that was offered and is closed before stays silent. */
+START_TEST(test_offer_of_a_closed_socket_is_nothing)
+{
+	ck_assert_int_eq(sconce_offer(&p.a.sock), 0);
+	sconce_close(&p.a.sock, 0);
+	ck_assert_int_eq(sconce_offer(&p.a.sock), -EBADF);
+	pair_quiet(&p);
+	ck_assert_ptr_null(strstr(p.log, "a.read"));
+}
+END_TEST
+
+/* The error that a type has found itself is the socket's, unless one was met before; the record is what it says. */
+START_TEST(test_close_error_keeps_the_first)
+{
+	sconce_set_failure(&p.a.sock, "filter", EBADMSG, "half a block");
+	ck_assert_str_eq(sconce_failure(&p.a.sock)->operation, "filter");
+	ck_assert_int_eq(sconce_failure(&p.a.sock)->errnum, EBADMSG);
+	ck_assert_str_eq(sconce_failure(&p.a.sock)->text, "filter half a block: Bad message");
+	sconce_close_error(&p.a.sock, SCONCE_REASON_OVERFLOW, EBADMSG);
+	sconce_close_error(&p.a.sock, SCONCE_REASON_ERROR, EIO);
+	ck_assert_int_eq(p.a.sock.errnum, EBADMSG);
+	ck_assert_int_eq(p.a.sock.reason, SCONCE_REASON_OVERFLOW);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -679,6 +774,15 @@ t_suite(void)
 	tcase_add_loop_test(c, test_unread_records_end_comes_later, 0, 2);
 	tcase_add_test(c, test_unread_offers_once_a_turn);
 	tcase_add_test(c, test_unread_closed_in_the_same_round);
+
+	c = t_case(s, "offer");
+	tcase_add_checked_fixture(c, setup, teardown);
+	tcase_add_test(c, test_offer_comes_once_without_input);
+	tcase_add_test(c, test_offer_in_hook_is_for_the_next_turn);
+	tcase_add_test(c, test_offer_waits_while_paused);
+	tcase_add_test(c, test_offer_after_the_end_comes);
+	tcase_add_test(c, test_offer_of_a_closed_socket_is_nothing);
+	tcase_add_test(c, test_close_error_keeps_the_first);
 
 	c = t_case(s, "ends");
 	tcase_add_checked_fixture(c, setup, teardown);

@@ -91,7 +91,7 @@ START_TEST(test_init_refusals)
 }
 END_TEST
 
-/* DS-44: O_NONBLOCK and FD_CLOEXEC are set, the object is found, nothing is called before there is a reason. */
+/* DS-44, IM-3: O_NONBLOCK and FD_CLOEXEC are set, the object is found, nothing is called before there is a reason. */
 START_TEST(test_init_prepares_the_fd)
 {
 	int fds[2];
@@ -112,7 +112,7 @@ START_TEST(test_init_prepares_the_fd)
 }
 END_TEST
 
-/* DS-10, DS-55, DS-56: addresses of both ends, also at the farewell. */
+/* DS-10, DS-55, DS-56, IM-18: addresses of both ends, also at the farewell. */
 static char at_farewell[64];
 
 static void

@@ -690,7 +690,7 @@ END_TEST
 
 /* ---- relay ---- */
 
-/* Both ways, each end passed on as a half-close; done once, when both have ended. Neither is closed. */
+/* Both ways, each end passed on as a half-close; done once, when both have ended. Neither is closed.  (IM-23) */
 START_TEST(test_relay_both_ways)
 {
 	ck_assert_int_eq(sconce_relay(&src->sock, &dst->sock, log_done, (void *)(uintptr_t)"R"), 0);

@@ -431,7 +431,7 @@ read_a_little(struct conn *c)
 	c->end = n == 0;
 }
 
-/* What a transport holds is offered without the kernel's saying so, and the loop does not sleep over it. */
+/* What a transport holds is offered without the kernel's saying so, and the loop does not sleep over it.  (IM-24) */
 START_TEST(test_transport_pending_is_offered_without_sleep)
 {
 	static char text[201];

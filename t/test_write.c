@@ -219,7 +219,7 @@ START_TEST(test_write_stuck_appends_without_a_call)
 }
 END_TEST
 
-/* DS-66, DS-67, DS-86: refused in part or in whole, what is left arms the watch by itself until it has gone. */
+/* DS-66, DS-67, DS-86, IM-15: refused in part or in whole, what is left arms the watch by itself until it has gone. */
 START_TEST(test_write_partial_arms_watch_until_drained)
 {
 	size_t total = stick();

@@ -26,6 +26,7 @@
 
 SCONCE_BEGIN_DECLS
 
+struct mmsghdr;
 struct sconce_loop;
 struct sconce_sock;
 
@@ -124,6 +125,12 @@ struct sconce_backend {
 	/* realloc's shape: alloc(NULL, n) allocates, alloc(p, n) resizes, alloc(p, 0) frees and gives
 	 * NULL.  `ctx` is NULL for the loop object itself, which exists before the context. */
 	void *(*alloc)(void *ptr, size_t size, void *ctx);
+
+	/* More system calls, for types that carry records (sconce/raw.h).  Optional: where `size` says that the table ends before
+	 * them, or the entry is NULL, the real ones are made. */
+	int (*recvmmsg)(int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
+	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
+	ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags, void *ctx);
 };
 
 /* Called by a backend once after each wait, before anything else: reads the clock and runs the

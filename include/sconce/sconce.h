@@ -1,4 +1,4 @@
-/* Everything: the core of sconce.  sconce/ev.h (libev) and sconce/http.h are included by who needs them. */
+/* Everything of the library.  sconce/ev.h (libev) and sconce/http.h are included by who needs them. */
 #ifndef SCONCE_SCONCE_H
 #define SCONCE_SCONCE_H
 
@@ -6,6 +6,7 @@
 #include <sconce/endpoint.h>
 #include <sconce/inspect.h>
 #include <sconce/loop.h>
+#include <sconce/raw.h>
 #include <sconce/sock.h>
 #include <sconce/timer.h>
 #include <sconce/transport.h>

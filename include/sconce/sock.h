@@ -112,6 +112,10 @@ struct sconce_sock_ops {
 	/* Writes one line without newline, as snprintf does, for logs and listings.  Missing: name, fd, addresses,
 	 * state as sconce_describe_default() prints them. */
 	int (*describe)(const struct sconce_sock *s, char *buf, size_t size);
+
+	/* The type carries records, datagrams for instance, and reads and sends them with the calls of sconce/raw.h, which
+	 * says what is different then.  Missing: a byte stream. */
+	bool records;
 };
 
 /* The base of every socket type.  Its size is a promise: at most 160 bytes. */
@@ -201,6 +205,9 @@ SCONCE_API unsigned sconce_watching(const struct sconce_sock *s);
  * socket gives -EBADF or -EAGAIN. */
 SCONCE_API ssize_t sconce_read(struct sconce_sock *s, void *buf, size_t len);
 
+/* Bytes of the buffer of sconce_read_shared(). */
+enum { SCONCE_READ_SHARED = 256 * 1024 };
+
 /* Reads into the loop's one large buffer (256 KiB), so that an idle connection owns none: *data_out points to the bytes,
  * which are valid until the next call of it on this loop or the end of the hook.  Unlike sconce_read() it joins: pushed-back
  * bytes come first and, behind them in the buffer, what the kernel has, so that a record that was incomplete grows (in an
@@ -221,12 +228,24 @@ SCONCE_API int sconce_unread(struct sconce_sock *s, const void *buf, size_t len)
 /* Bytes that wait pushed back. */
 SCONCE_API size_t sconce_unread_bytes(const struct sconce_sock *s);
 
+/* For types that keep input of their own: calls event_read once more though nothing new has come, in step 4 of this turn or, when called there or later, the
+ * next, which then does not sleep; while reads are paused, as soon as they are not; after the end of input too.  Asking again before changes nothing.
+ * Returns 0, -EINVAL (the type has no event_read), -EBADF (closed) or -ENOMEM. */
+SCONCE_API int sconce_offer(struct sconce_sock *s);
+
 /* ---- ends ---- */
 
 /* Closes `s`: bytes that were gathered and never yet refused by the kernel are offered once, the rest is dropped and
  * counted in s->unsent.  When it returns, of `s` only these still run, at the end of the turn: pending completions
  * with -ECANCELED, event_close, close(2), destroy.  Legal anywhere and any number of times; the first reason wins. */
 SCONCE_API void sconce_close(struct sconce_sock *s, int reason);
+
+/* The same, and says with which error: s->errnum, unless one was met before.  `errnum` is positive. */
+SCONCE_API void sconce_close_error(struct sconce_sock *s, int reason, int errnum);
+
+/* Sets the record that sconce_failure() gives: `operation` is static, `errnum` positive, `what` goes into the text and is copied.  For socket types and
+ * transports that find an error of their own; without memory nothing is set. */
+SCONCE_API void sconce_set_failure(struct sconce_sock *s, const char *operation, int errnum, const char *what);
 
 /* Sends what is queued, then shuts down writing, then discards input until the peer's end, 64 KiB, or `timeout`
  * seconds from now (RFC 9112 section 9.6), then closes.  From now on writes give -EPIPE and, besides completions, only

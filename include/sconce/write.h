@@ -99,6 +99,11 @@ SCONCE_API int sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce
  * that fall due run later, from the loop.  Returns an enum sconce_write_result, or -EPIPE. */
 SCONCE_API int sconce_flush(struct sconce_sock *s);
 
+/* Drops what was written and is not in the kernel yet; nothing is offered first.  The completions run, from the loop, with -ECANCELED; event_low and event_drain
+ * follow as after a flush.  Of an item that had begun to leave the peer has only the beginning.  The socket goes on.  Returns the bytes dropped, which
+ * s->unsent will count. */
+SCONCE_API uint64_t sconce_discard(struct sconce_sock *s);
+
 /* With `on` false every write is offered to the kernel at once, as Danga::Socket does.  Default true. */
 SCONCE_API void sconce_set_gather(struct sconce_sock *s, bool on);
 

@@ -1,9 +1,12 @@
-/* Addresses: as text, and of a socket's two ends.  Called by applications, listen.c, connect.c and inspect.c. */
+/* Addresses: as text, from text, and of a socket's two ends; what an fd is.  Called by applications, the endpoint files and
+ * inspect.c. */
 #include "core.h"
 
 #include <arpa/inet.h>
+#include <limits.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* ---- text ---- */
 
@@ -115,6 +118,94 @@ sconce_addr_text(const struct sconce_addr *a, char *buf, size_t size)
 	return buf;
 }
 
+/* ---- from text ---- */
+
+/* "%eth0" or "%2" behind a link-local address. */
+static int
+zone_index(const char *text, uint32_t *scope_out)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*text >= '0' && *text <= '9' && *end == '\0')
+		*scope_out = n <= INT_MAX ? (uint32_t)n : 0;
+	else
+		*scope_out = if_nametoindex(text);
+	return *scope_out != 0 ? 0 : -ENODEV;
+}
+
+static int
+literal_v6(const char *host, struct sockaddr_in6 *in6)
+{
+	const char *zone = strchr(host, '%');
+	size_t len = zone != NULL ? (size_t)(zone - host) : strlen(host);
+	char text[INET6_ADDRSTRLEN];
+
+	in6->sin6_family = AF_INET6;
+	if (strcmp(host, "*") == 0)
+		return 0;
+	if (len >= sizeof(text))
+		return -EINVAL;
+	memcpy(text, host, len);
+	text[len] = '\0';
+	if (inet_pton(AF_INET6, text, &in6->sin6_addr) != 1)
+		return -EINVAL;
+	return zone != NULL ? zone_index(zone + 1, &in6->sin6_scope_id) : 0;
+}
+
+static int
+literal_v4(const char *host, struct sockaddr_in *in)
+{
+	in->sin_family = AF_INET;
+	if (strcmp(host, "*") == 0 || strcmp(host, "0") == 0)
+		return 0;
+	return inet_pton(AF_INET, host, &in->sin_addr) == 1 ? 0 : -EINVAL;
+}
+
+int
+sconce__addr_literal(const char *host, int family, struct sconce_addr *out)
+{
+	bool v6 = family == AF_INET6 || (family == AF_UNSPEC && (strchr(host, ':') != NULL || strcmp(host, "*") == 0));
+	struct sconce_addr a;
+	int r;
+
+	memset(&a, 0, sizeof(a));
+	a.len = v6 ? sizeof(a.in6) : sizeof(a.in);
+	r = v6 ? literal_v6(host, &a.in6) : literal_v4(host, &a.in);
+	if (r == 0)
+		*out = a;
+	return r;
+}
+
+void
+sconce__addr_set_port(struct sconce_addr *a, int port)
+{
+	if (a->any.sa_family == AF_INET6)
+		a->in6.sin6_port = htons((uint16_t)port);
+	else
+		a->in.sin_port = htons((uint16_t)port);
+}
+
+int
+sconce__addr_unix(const char *path, struct sconce_addr *out)
+{
+	struct sconce_addr a;
+	size_t len = strlen(path);
+
+	if (len == 0 || len >= sizeof(a.un.sun_path))
+		return -EINVAL;
+	memset(&a, 0, sizeof(a));
+	a.un.sun_family = AF_UNIX;
+	memcpy(a.un.sun_path, path, len);
+	a.len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	if (path[0] == '@')
+		a.un.sun_path[0] = '\0';	/* abstract: the length ends it */
+	else
+		a.len++;			/* a path's NUL counts */
+	*out = a;
+	return 0;
+}
+
 /* ---- the ends of a socket ---- */
 
 void
@@ -183,4 +274,56 @@ int
 sconce_local(struct sconce_sock *s, struct sconce_addr *addr_out)
 {
 	return sconce__addr_ask(s, false, addr_out);
+}
+
+int
+sconce_peer_cred(const struct sconce_sock *s, struct sconce_cred *cred_out)
+{
+	const struct sconce_loop *l = s->loop;
+	struct ucred cred;
+	int domain = AF_UNSPEC;
+	socklen_t len = sizeof(domain);
+
+	if (s->fd < 0)
+		return -EBADF;
+	/* SO_PEERCRED answers for any family, with nonsense */
+	if (l->be->getsockopt(s->fd, SOL_SOCKET, SO_DOMAIN, &domain, &len, l->ctx) < 0 || domain != AF_UNIX)
+		return -EOPNOTSUPP;
+	len = sizeof(cred);
+	if (l->be->getsockopt(s->fd, SOL_SOCKET, SO_PEERCRED, &cred, &len, l->ctx) < 0)
+		return -errno;
+	if (cred.pid == 0)
+		return -ENOTCONN;
+	*cred_out = (struct sconce_cred){ .pid = cred.pid, .uid = cred.uid, .gid = cred.gid };
+	return 0;
+}
+
+/* ---- fds ---- */
+
+static int
+fd_option(int fd, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) == 0 ? value : -errno;
+}
+
+int
+sconce_fd_info(int fd, struct sconce_fd_info *info_out)
+{
+	struct sconce_fd_info info = { .type = fd_option(fd, SO_TYPE) };
+
+	if (info.type == -EBADF)
+		return -EBADF;
+	info.is_socket = info.type > 0;
+	if (!info.is_socket) {
+		*info_out = (struct sconce_fd_info){ 0 };
+		return 0;
+	}
+	info.family = fd_option(fd, SO_DOMAIN);
+	info.protocol = fd_option(fd, SO_PROTOCOL);
+	info.listening = fd_option(fd, SO_ACCEPTCONN) == 1;
+	*info_out = info;
+	return 0;
 }

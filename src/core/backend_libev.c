@@ -605,6 +605,9 @@ PASS(int, getsockname, (int fd, struct sockaddr *addr, socklen_t *len, void *ctx
 PASS(int, getpeername, (int fd, struct sockaddr *addr, socklen_t *len, void *ctx), (fd, addr, len))
 PASS(int, shutdown, (int fd, int how, void *ctx), (fd, how))
 PASS(int, close, (int fd, void *ctx), (fd))
+PASS(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx), (fd, msgs, count, flags, NULL))
+PASS(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx), (fd, msgs, count, flags))
+PASS(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags, void *ctx), (fd, msg, flags))
 
 static ssize_t
 libev_splice(int in, int out, size_t len, unsigned flags, void *ctx)
@@ -647,6 +650,7 @@ const struct sconce_backend sconce__libev = {
 	.listen = libev_listen, .connect = libev_connect, .getsockopt = libev_getsockopt,
 	.setsockopt = libev_setsockopt, .getsockname = libev_getsockname, .getpeername = libev_getpeername,
 	.shutdown = libev_shutdown, .close = libev_close, .alloc = libev_alloc,
+	.recvmmsg = libev_recvmmsg, .sendmmsg = libev_sendmmsg, .recvmsg = libev_recvmsg,
 };
 
 const struct sconce_backend *

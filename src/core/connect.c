@@ -1,6 +1,9 @@
 /* Connecting: one state machine over a list of addresses, and the error record of a socket.
  *
- *	sconce_connect --> try_next --> start: socket, options, bind, connect
+ *	sconce_connect --> (connect_name.c: look-ups)
+ *	                     |
+ *	                     v
+ *	                  try_next --> start: socket, options, bind, connect        (or race.c: several at a time)
  *	                     ^            | failed            | in progress       | at once
  *	                     +------------+                   v                   |
  *	                     +--- failed --- sconce__connect_ready                |
@@ -12,7 +15,7 @@
  *
  * What was decided is told by sconce__connect_report(), from the loop, never inside a call.  Until then the
  * socket has SCONCE_PAUSE_CONNECTING (or _TRANSPORT, in the handshake) and FL_STUCK: it is not read, writes wait. */
-#include "core.h"
+#include "connect.h"
 
 #include <netinet/ip.h>
 #include <stdio.h>
@@ -57,6 +60,15 @@ sconce__fail_set(struct sconce_sock *s, const char *operation, int errnum, const
 	sconce__fail_fill(record(s), operation, errnum, what);
 }
 
+void
+sconce__fail_copy(struct sconce_sock *s, const struct sconce_fail *fail)
+{
+	struct sconce_fail *own = record(s);
+
+	if (own != NULL)
+		*own = *fail;
+}
+
 const struct sconce_fail *
 sconce_failure(const struct sconce_sock *s)
 {
@@ -67,20 +79,6 @@ sconce_failure(const struct sconce_sock *s)
 
 /* ---- the state of a connect ---- */
 
-enum connect_kind {
-	CONNECT_ADDRS,			/* to each of addrs, until one answers */
-	CONNECT_OWN,			/* the application has begun it */
-	CONNECT_HANDSHAKE		/* only the handshake, on a socket that was open */
-};
-
-struct sconce__connect {
-	enum connect_kind kind;
-	int errnum;			/* what was decided */
-	struct endpoint ep;		/* options; ep.addr is the address being tried */
-	size_t next, count;
-	struct sconce_addr addrs[];
-};
-
 static struct sconce__connect *
 state_new(struct sconce_sock *s, enum connect_kind kind, size_t count)
 {
@@ -90,21 +88,42 @@ state_new(struct sconce_sock *s, enum connect_kind kind, size_t count)
 	if (side == NULL)
 		return NULL;
 	assert(side->connect == NULL && "one connect at a time");
-	c = sconce__zalloc(s->loop, sizeof(*c) + count * sizeof(c->addrs[0]));
+	c = sconce__zalloc(s->loop, sizeof(*c) + count * sizeof(c->one[0]));
 	if (c == NULL)
 		return NULL;
 	c->kind = kind;
+	c->type = SOCK_STREAM;
+	c->addrs = c->one;
 	c->count = count;
 	side->connect = c;
 	return c;
 }
 
+/* Ends look-ups, and all attempts but the one whose fd is the socket's. */
+static void
+end_attempts(struct sconce_sock *s)
+{
+	struct sconce__connect *c = s->_side->connect;
+
+	sconce_resolve_cancel(c->lookup);
+	c->lookup = NULL;
+	sconce__race_free(s->loop, c->race);
+	c->race = NULL;
+}
+
 void
 sconce__connect_fini(struct sconce_sock *s)
 {
-	if (s->_side == NULL)
+	struct sconce__connect *c;
+
+	if (s->_side == NULL || s->_side->connect == NULL)
 		return;
-	l_free(s->loop, s->_side->connect);
+	c = s->_side->connect;
+	end_attempts(s);
+	if (c->addrs != c->one)
+		l_free(s->loop, c->addrs);
+	l_free(s->loop, c->names);
+	l_free(s->loop, c);
 	s->_side->connect = NULL;
 }
 
@@ -114,10 +133,12 @@ what_of(const struct sconce_sock *s, char *buf, size_t size)
 {
 	const struct sconce__connect *c = s->_side->connect;
 
-	if (c->kind == CONNECT_ADDRS)
-		sconce_addr_text(&c->ep.addr, buf, size);
-	else
+	if (c->kind != CONNECT_ADDRS)
 		snprintf(buf, size, "fd %d", s->fd);
+	else if (c->addr.len > 0 || c->names == NULL)
+		sconce_addr_text(&c->addr, buf, size);
+	else
+		snprintf(buf, size, "%.80s:%.40s", c->names->host, c->names->service);
 	return buf;
 }
 
@@ -126,14 +147,14 @@ sconce__connect_target(const struct sconce_sock *s, struct sconce_addr *out)
 {
 	const struct sconce__connect *c = s->_side != NULL ? s->_side->connect : NULL;
 
-	if (c == NULL || c->kind != CONNECT_ADDRS)
+	if (c == NULL || c->kind != CONNECT_ADDRS || c->addr.len == 0)
 		return false;
-	*out = c->ep.addr;
+	*out = c->addr;
 	return true;
 }
 
-static void
-failed(struct sconce_sock *s, const char *operation, int errnum)
+void
+sconce__connect_failed(struct sconce_sock *s, const char *operation, int errnum)
 {
 	char what[SCONCE_ADDR_TEXT];
 
@@ -145,6 +166,7 @@ failed(struct sconce_sock *s, const char *operation, int errnum)
 void
 sconce__connect_decide(struct sconce_sock *s, int errnum)
 {
+	end_attempts(s);
 	s->_side->connect->errnum = errnum;
 	s->_flags |= FL_CONNECT_TOLD;
 	sconce__sock_dirty(s);
@@ -223,9 +245,12 @@ sconce__connect_report(struct sconce_sock *s)
 void
 sconce__connect_expired(struct sconce_sock *s)
 {
-	if (s->closed || (s->_flags & FL_CONNECT_TOLD) || s->_side == NULL || s->_side->connect == NULL)
+	const struct sconce__side *side = s->_side;
+
+	if (s->closed || (s->_flags & FL_CONNECT_TOLD) || side == NULL || side->connect == NULL)
 		return;
-	failed(s, s->_side->handshaking ? "handshake" : "connect", ETIMEDOUT);
+	sconce__connect_failed(s, side->handshaking ? "handshake" : side->connect->lookup != NULL ? "getaddrinfo" : "connect",
+		ETIMEDOUT);
 	s->_side->handshaking = false;
 	sconce__connect_decide(s, ETIMEDOUT);
 }
@@ -239,8 +264,8 @@ sconce__connect_untold(struct sconce_sock *s)
 	return true;
 }
 
-static void
-connected(struct sconce_sock *s)
+void
+sconce__connect_connected(struct sconce_sock *s)
 {
 	const struct sconce_transport *t = s->_side->transport;
 
@@ -252,76 +277,88 @@ connected(struct sconce_sock *s)
 
 /* ---- one address after the other ---- */
 
-/* The options bind= and bindport=. */
+/* Binds to the local address that was asked for. */
 static int
-bind_local(struct sconce_sock *s, int fd, const struct endpoint *ep)
+bind_local(struct sconce_sock *s, int fd)
 {
 	struct sconce_loop *l = s->loop;
-	int one = 1, errnum;
+	struct sconce__connect *c = s->_side->connect;
+	const struct sconce_addr *a = &c->bind[c->addr.any.sa_family == AF_INET6];
+	struct sconce__path path;
+	int one = 1, r;
 	char what[SCONCE_ADDR_TEXT];
 
-	if (sconce_addr_port(&ep->bind) != 0)	/* a port that an earlier connection still lingers on */
-		l->be->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one), l->ctx);
-	else				/* the kernel chooses the port when it knows the peer: far more of them */
+	if (a->len == 0) {
+		sconce__connect_failed(s, "bind", EADDRNOTAVAIL);
+		return -EADDRNOTAVAIL;
+	}
+	if (sconce_addr_port(a) != 0) {		/* a port that an earlier connection still lingers on */
+		if (c->type == SOCK_STREAM ? c->options.reuse != 0 : c->options.reuse == 1)
+			l->be->setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one), l->ctx);
+	} else if (c->type == SOCK_STREAM) {	/* the kernel chooses the port when it knows the peer: far more of them */
 		l->be->setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one), l->ctx);
-	if (l->be->bind(fd, &ep->bind.any, ep->bind.len, l->ctx) == 0)
-		return 0;
-	errnum = errno;
-	sconce__fail_set(s, "bind", errnum, sconce_addr_text(&ep->bind, what, sizeof(what)));
-	return -errnum;
+	}
+	r = sconce__bind_addr(l, fd, a, c->type, &c->options, &path);
+	if (r == 0) {
+		r = sconce__path_keep(s, &path);
+		if (r < 0)
+			sconce__path_unlink(&path);
+	}
+	if (r < 0)
+		sconce__fail_set(s, "bind", -r, sconce_addr_text(a, what, sizeof(what)));
+	return r;
 }
 
-/* A socket with its options that has begun to connect; *again_out tells that it goes on.  The fd or -errno. */
-static int
-begin(struct sconce_sock *s, bool *again_out)
+int
+sconce__connect_begin(struct sconce_sock *s, bool *again_out)
 {
 	struct sconce_loop *l = s->loop;
-	const struct endpoint *ep = &s->_side->connect->ep;
+	const struct sconce__connect *c = s->_side->connect;
 	int fd, r;
 
-	fd = l->be->socket(ep->addr.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, l->ctx);
+	fd = l->be->socket(c->addr.any.sa_family, c->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, l->ctx);
 	if (fd < 0) {
 		r = -errno;
-		failed(s, "socket", -r);
+		sconce__connect_failed(s, "socket", -r);
 		return r;
 	}
-	r = sconce__endpoint_options(l, fd, ep, false, record(s));
-	if (r == 0 && ep->has_bind)
-		r = bind_local(s, fd, ep);
+	r = sconce__socket_options(l, fd, &c->addr, &c->options, c->type == SOCK_DGRAM ? HOW_DGRAM : 0, record(s));
+	if (r == 0 && c->bound)
+		r = bind_local(s, fd);
 	if (r < 0)
 		goto close_fd;
 	*again_out = false;
-	if (l->be->connect(fd, &ep->addr.any, ep->addr.len, l->ctx) == 0)
+	if (l->be->connect(fd, &c->addr.any, c->addr.len, l->ctx) == 0)
 		return fd;
 	if (errno == EINPROGRESS || errno == EINTR) {
 		*again_out = true;
 		return fd;
 	}
 	r = -errno;
-	failed(s, "connect", -r);
+	sconce__connect_failed(s, "connect", -r);
 close_fd:
+	sconce__path_gone(s);
 	l->be->close(fd, l->ctx);
 	return r;
 }
 
-/* The address in ep.addr.  0: connected, or (*again_out) it will tell; or -errno. */
-static int
-start(struct sconce_sock *s, bool *again_out)
+int
+sconce__connect_open(struct sconce_sock *s, int fd)
 {
 	struct sconce_loop *l = s->loop;
-	int fd = begin(s, again_out), r;
+	int r;
 
-	if (fd < 0)
-		return fd;
 	l->fresh_fd = fd;
 	r = sconce__attach_fd(s, fd);	/* only now: an fd that is not connecting would be reported as hung up */
 	l->fresh_fd = -1;
 	if (r < 0) {
-		failed(s, "connect", -r);
+		sconce__connect_failed(s, "connect", -r);
+		sconce__path_gone(s);
 		l->be->close(fd, l->ctx);
 		return r;
 	}
 	sconce__interest(s);
+	TRACE_STATE(l, s, "connecting", 0);
 	return 0;
 }
 
@@ -331,15 +368,17 @@ try_next(struct sconce_sock *s, int errnum)
 {
 	struct sconce__connect *c = s->_side->connect;
 	bool again = false;
-	int r;
 
 	while (c->next < c->count) {
-		c->ep.addr = c->addrs[c->next++];
-		r = start(s, &again);
+		int r;
+
+		c->addr = c->addrs[c->next++];
+		r = sconce__connect_begin(s, &again);
+		if (r >= 0)
+			r = sconce__connect_open(s, r);
 		if (r == 0) {
-			TRACE_STATE(s->loop, s, "connecting", 0);
 			if (!again)
-				connected(s);
+				sconce__connect_connected(s);
 			return;
 		}
 		errnum = -r;
@@ -348,11 +387,21 @@ try_next(struct sconce_sock *s, int errnum)
 }
 
 void
+sconce__connect_try(struct sconce_sock *s)
+{
+	struct sconce__connect *c = s->_side->connect;
+
+	if (c->options.happy_ms <= 0 || c->count < 2 || !sconce__race_start(s))
+		try_next(s, EADDRNOTAVAIL);
+}
+
+void
 sconce__connect_ready(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	struct sconce__connect *c = s->_side->connect;
 	struct sconce_addr peer;
+	const char *operation = "connect";
 	int errnum = 0;
 	socklen_t len = sizeof(errnum);
 
@@ -360,13 +409,15 @@ sconce__connect_ready(struct sconce_sock *s)
 		return;
 	if (l->be->getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &errnum, &len, l->ctx) < 0)
 		errnum = errno;
-	if (errnum == 0 && c->kind == CONNECT_OWN)	/* perhaps it was never begun */
+	if (errnum == 0 && c->kind == CONNECT_OWN) {	/* perhaps it was never begun */
 		errnum = -sconce__addr_ask(s, true, &peer);
+		operation = "getpeername";
+	}
 	if (errnum == 0) {
-		connected(s);
+		sconce__connect_connected(s);
 		return;
 	}
-	failed(s, "connect", errnum);
+	sconce__connect_failed(s, operation, errnum);
 	if (c->next < c->count)
 		sconce__drop_fd(s);
 	try_next(s, errnum);
@@ -374,8 +425,8 @@ sconce__connect_ready(struct sconce_sock *s)
 
 /* ---- the calls ---- */
 
-static int
-may_connect(const struct sconce_sock *s)
+int
+sconce__may_connect(const struct sconce_sock *s)
 {
 	if (s->closed)
 		return -EBADF;
@@ -384,45 +435,149 @@ may_connect(const struct sconce_sock *s)
 	return s->fd >= 0 ? -EISCONN : 0;
 }
 
+/* What there is before addresses are known: `count` places for them. */
+static struct sconce__connect *
+prepare(struct sconce_sock *s, const struct sconce_endpoint *ep, size_t count)
+{
+	struct sconce__connect *c = state_new(s, CONNECT_ADDRS, count);
+
+	if (c == NULL)
+		return NULL;
+	c->type = ep->type;
+	c->options = ep->options;
+	if (ep->options.timeout_ms <= 0 || sconce_timeout(s, SCONCE_TIMEOUT_CONNECT) > 0)
+		return c;
+	if (sconce_set_timeout(s, SCONCE_TIMEOUT_CONNECT, ep->options.timeout_ms * 1e-3) == 0) {
+		c->timed = true;
+		return c;
+	}
+	sconce__connect_fini(s);
+	return NULL;
+}
+
+/* It has not begun: what prepare() did. */
+static void
+unprepare(struct sconce_sock *s)
+{
+	if (s->_side->connect->timed)
+		sconce_set_timeout(s, SCONCE_TIMEOUT_CONNECT, 0);
+	sconce__connect_fini(s);
+}
+
+/* It has begun: until its end the socket is not read, and writes wait. */
+static void
+set_connecting(struct sconce_sock *s)
+{
+	s->_flags |= SCONCE_PAUSE_CONNECTING | FL_STUCK;
+}
+
 int
-sconce__connect_list(struct sconce_sock *s, const struct endpoint *ep, const struct sconce_addr *addrs, size_t count)
+sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep, const struct sconce_addr *addrs, size_t count)
 {
 	struct sconce__connect *c;
-	int r = may_connect(s);
+	int r = sconce__may_connect(s);
 
 	if (r < 0)
 		return r;
-	c = state_new(s, CONNECT_ADDRS, count);
+	c = prepare(s, ep, count);
 	if (c == NULL)
 		return -ENOMEM;
-	c->ep = *ep;
+	r = sconce__connect_bind_literal(c, ep);
+	if (r < 0) {
+		unprepare(s);
+		return r;
+	}
 	memcpy(c->addrs, addrs, count * sizeof(*addrs));
-	s->_flags |= SCONCE_PAUSE_CONNECTING | FL_STUCK;
-	try_next(s, EADDRNOTAVAIL);
+	set_connecting(s);
+	sconce__connect_try(s);
 	return 0;
+}
+
+/* The fd of an endpoint fd://N, which is connected or connecting. */
+static int
+connect_fd(struct sconce_sock *s, int fd)
+{
+	struct sconce_loop *l = s->loop;
+	int type, r;
+	socklen_t len = sizeof(type);
+	bool is_socket = l->be->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len, l->ctx) == 0;
+	char what[32];
+
+	if (state_new(s, CONNECT_OWN, 0) == NULL)
+		return -ENOMEM;
+	set_connecting(s);
+	r = sconce__attach_fd(s, fd);
+	if (r < 0) {
+		snprintf(what, sizeof(what), "fd %d", fd);
+		sconce__fail_set(s, "fcntl", -r, what);
+		s->_flags &= ~(uint32_t)SCONCE_PAUSE_CONNECTING;
+		sconce__connect_fini(s);
+		return r;
+	}
+	if (is_socket)
+		sconce__interest(s);
+	else
+		sconce__connect_connected(s);	/* a pipe, a terminal: there is nothing to wait for */
+	return 0;
+}
+
+int
+sconce_connect_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep)
+{
+	struct sconce__connect *c;
+	struct sconce_addr addr;
+	int r = sconce__may_connect(s);
+
+	if (r == 0)
+		r = sconce__endpoint_check(ep, 0, record(s));
+	if (r < 0)
+		return r;
+	if (ep->fd >= 0)
+		return connect_fd(s, ep->fd);
+	c = prepare(s, ep, 1);
+	if (c == NULL)
+		return -ENOMEM;
+	r = sconce__connect_bind_literal(c, ep);
+	if (r == 0)
+		r = sconce__endpoint_addr(ep, &addr);
+	if (r == 0) {
+		c->addrs[0] = addr;
+		set_connecting(s);
+		sconce__connect_try(s);
+		return 0;
+	}
+	if (r == -EAGAIN)
+		r = sconce__connect_lookup(s, ep);
+	else
+		sconce__fail_set(s, "parse", -r, "endpoint");
+	if (r < 0)
+		unprepare(s);
+	else
+		set_connecting(s);
+	return r;
 }
 
 int
 sconce_connect(struct sconce_sock *s, const char *endpoint)
 {
-	struct endpoint ep;
-	int r = may_connect(s);
+	struct sconce_endpoint ep;
+	int r = sconce__may_connect(s);
 
 	if (r == 0)
-		r = sconce__endpoint_parse(endpoint, false, &ep, record(s));
-	return r < 0 ? r : sconce__connect_list(s, &ep, &ep.addr, 1);
+		r = sconce_endpoint_parse(endpoint, SCONCE_ENDPOINT_CONNECT, NULL, &ep, record(s));
+	return r < 0 ? r : sconce_connect_endpoint(s, &ep);
 }
 
 int
 sconce_connect_addr(struct sconce_sock *s, const struct sconce_addr *addr)
 {
-	struct endpoint ep;
+	struct sconce_endpoint ep;
 
 	if (addr->len < sizeof(sa_family_t) || addr->len > sizeof(addr->un)) {
 		sconce__fail_set(s, "parse", EINVAL, "address");
 		return -EINVAL;
 	}
-	sconce__endpoint_none(&ep);
+	sconce_endpoint_init(&ep);
 	return sconce__connect_list(s, &ep, addr, 1);
 }
 
@@ -435,7 +590,7 @@ sconce_connecting(struct sconce_sock *s)
 		return 0;
 	if (state_new(s, CONNECT_OWN, 0) == NULL)
 		return -ENOMEM;
-	s->_flags |= SCONCE_PAUSE_CONNECTING | FL_STUCK;
+	set_connecting(s);
 	if (s->loop->gather_for == s)
 		s->loop->gather_for = NULL;
 	sconce__interest(s);

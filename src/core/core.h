@@ -12,7 +12,12 @@
  *   transfer.c  one socket's input as an item of another's queue
  *   timer.c     a pairing heap; timeout.c: the wheel of idle timeouts, the kinds
  *   post.c, work.c   other threads
- *   addr.c, endpoint.c, listen.c, connect.c, transport.c, watch.c, signal.c, child.c, inspect.c */
+ *   raw.c       what socket types that carry records need
+ *   addr.c, resolve.c                           addresses, names
+ *   endpoint.c, spec.c, sockopt.c               parsing endpoints, applying their options
+ *   bind.c, listen_open.c, listen.c             bound sockets and their paths, listeners
+ *   connect.c, connect_name.c, race.c, connector.c
+ *   transport.c, watch.c, signal.c, child.c, inspect.c */
 #ifndef SCONCE_CORE_H
 #define SCONCE_CORE_H
 
@@ -33,7 +38,6 @@
 enum {
 	GATHER_SIZE = 64 * 1024,	/* the loop's gather buffer */
 	SEND_NOW = 32 * 1024,		/* a write of this size leaves at once, without a copy */
-	READ_SHARED = 256 * 1024,	/* the loop's read buffer */
 	READ_TIMES = 4,			/* event_reads per readiness */
 	FLUSH_BYTES = 1024 * 1024,	/* what one flush hands to the kernel */
 	FLUSH_COMPLETIONS = 32,		/* completions per socket and flush */
@@ -136,6 +140,7 @@ struct sconce__side {
 	bool end_seen;				/* the kernel's end has been met behind pushed-back bytes */
 	size_t end_len;				/* how many there were before they were last read: no progress since means the end */
 	struct sconce_sock *unread_next, **unread_prevp;	/* loop->unread */
+	bool offer;				/* sconce_offer() */
 
 	uint64_t high, low, cap;		/* marks_set, cap_set */
 	bool marks_set, cap_set;
@@ -150,6 +155,8 @@ struct sconce__side {
 	sconce_sock_post_loop_fn *post_fn;
 	void *post_arg;
 	uint64_t post_turn;			/* set in this turn's step 7: not before the next */
+	bool more;				/* `records`: it holds input of its own, see sconce_raw_more() */
+	bool blind;				/* `records`: FL_STUCK, but the fd would not tell */
 	struct sconce_sock *post_next, **post_prevp;	/* loop->post_socks, in order set */
 
 	struct sconce__transfer *transfer;	/* this socket is its source */
@@ -160,6 +167,7 @@ struct sconce__side {
 	struct sconce_fail *fail;
 	struct sconce_timer *bound;		/* timers tied to this socket */
 	struct sconce_listener *listener;	/* counted there */
+	struct sconce__path *path;		/* that we made, to be unlinked at close */
 	struct sconce_sock *sock;
 };
 
@@ -235,7 +243,8 @@ struct sconce_loop {
 	int64_t now, start;			/* ns */
 	int64_t now_ms;				/* of now, since start */
 	uint64_t turn;
-	char *read_buf;				/* READ_SHARED; NULL until used */
+	char *read_buf;				/* SCONCE_READ_SHARED; NULL until used */
+	void *scratch;				/* sconce_scratch_take(); NULL: taken, or not used yet */
 
 	/* work lists */
 	struct sock_list later;			/* dirty, but in the next turn */
@@ -294,6 +303,9 @@ struct sconce_loop {
 	uint64_t newest;			/* id of what that hook made of it, 0: nothing; armed when the hook returns */
 	struct sconce__signals *signals;
 	struct sconce__child *children;
+	struct sconce__lookup *lookups;		/* under way, or late */
+	sconce_resolver_fn *resolver;		/* NULL: the default */
+	void *resolver_arg;
 
 	/* options and state */
 	uint64_t high, low, cap;
@@ -550,12 +562,20 @@ ssize_t sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int 
 void sconce__try_shutdown(struct sconce_sock *s);			/* SHUT_WR when wanted and the queue has gone */
 void sconce__took_some(struct sconce_sock *s);			/* the kernel accepted bytes: output-stall restarts */
 
+/* raw.c: entries of the backend that it may lack */
+int sconce__be_recvmmsg(const struct sconce_backend *be, int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
+int sconce__be_sendmmsg(const struct sconce_backend *be, int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
+ssize_t sconce__be_recvmsg(const struct sconce_backend *be, int fd, struct msghdr *msg, int flags, void *ctx);
+
 /* read.c */
+/* `n` of the `len` that were asked for have been read: activity, and perhaps there is more. */
+void sconce__read_active(struct sconce_sock *s, size_t n, size_t len);
 ssize_t sconce__kernel_read(struct sconce_sock *s, void *buf, size_t len);
 void sconce__input_end(struct sconce_sock *s, int errnum);
 void sconce__unread_drop(struct sconce_sock *s);			/* frees pushed-back bytes, off the list */
 size_t sconce__unread_take(struct sconce_sock *s, void *buf, size_t len);
-void sconce__unread_wake(struct sconce_sock *s);			/* offer them in step 4 */
+bool sconce__offerable(const struct sconce_sock *s);			/* there is input that the kernel will not tell of */
+void sconce__unread_wake(struct sconce_sock *s);			/* offer it in step 4 */
 /* The fd is readable, and the hook has read pushed-back bytes alone and pushed them back: it would be called for ever.  What
  * the kernel has goes behind them. */
 void sconce__unread_grow(struct sconce_sock *s);
@@ -642,27 +662,61 @@ bool sconce__connect_untold(struct sconce_sock *s);
 bool sconce__connect_target(const struct sconce_sock *s, struct sconce_addr *out);	/* the address being tried, if known */
 int sconce__connect_handshake(struct sconce_sock *s);		/* prepares for one on an open socket; 0 or -ENOMEM */
 
+void sconce__fail_copy(struct sconce_sock *s, const struct sconce_fail *fail);	/* as the socket's record */
+int sconce__may_connect(const struct sconce_sock *s);		/* 0; -EBADF, -EALREADY, -EISCONN */
+/* The same as sconce_connect_endpoint(), to the first of `count` addresses that answers. */
+int sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep, const struct sconce_addr *addrs, size_t count);
+
 /* addr.c */
 int sconce__addr_ask(const struct sconce_sock *s, bool peer, struct sconce_addr *out);	/* the kernel; 0 or -errno */
 void sconce__addr_unmap(struct sconce_addr *a);			/* ::ffff:1.2.3.4 becomes 1.2.3.4 */
+/* A numeric host, or "*", of a family (AF_UNSPEC: what it looks like), with port 0.  0; -EINVAL, -ENODEV (no such interface). */
+int sconce__addr_literal(const char *host, int family, struct sconce_addr *out);
+int sconce__addr_unix(const char *path, struct sconce_addr *out);	/* a path, or "@name"; 0 or -EINVAL */
+void sconce__addr_set_port(struct sconce_addr *a, int port);
+bool sconce__addr_is_path(const struct sconce_addr *a);
 
 /* endpoint.c */
-struct endpoint {
-	struct sconce_addr addr;
-	int backlog, nodelay, reuse, reuseport, v6only, deferaccept, rcvbuf, sndbuf, keepalive;	/* -1: not said */
-	int mode;				/* of a unix path, -1: not said */
-	bool any;				/* a port alone: v6 and v4, or v4 where there is no v6 */
-	bool has_bind;
-	struct sconce_addr bind;
-};
-void sconce__endpoint_none(struct endpoint *ep);			/* no address, nothing said */
-/* The same as sconce_connect(), to the first of `count` addresses that answers. */
-int sconce__connect_list(struct sconce_sock *s, const struct endpoint *ep, const struct sconce_addr *addrs, size_t count);
-int sconce__endpoint_parse(const char *text, bool listening, struct endpoint *out, struct sconce_fail *fail);
+/* The address of one that needs no look-up.  0; -EAGAIN: it needs one; -EINVAL. */
+int sconce__endpoint_addr(const struct sconce_endpoint *ep, struct sconce_addr *out);
+
+/* sockopt.c */
+enum { HOW_PASSIVE = 1, HOW_DGRAM = 2, HOW_ANY = 4 };		/* to be bound to an endpoint; to every address of both families */
 /* Sets the options that concern a socket before bind or connect.  0 or -errno with *fail. */
-int sconce__endpoint_options(struct sconce_loop *l, int fd, const struct endpoint *ep, bool listening, struct sconce_fail *fail);
+int sconce__socket_options(struct sconce_loop *l, int fd, const struct sconce_addr *a, const struct sconce_socket_options *o,
+	unsigned how, struct sconce_fail *fail);
+
+/* resolve.c */
+/* A blocking look-up of addresses to bind to.  How many, or -errno with *fail (may be NULL). */
+int sconce__resolve_now(struct sconce_loop *l, const char *host, const char *service, int family, int type,
+	struct sconce_addr *addrs, size_t max, struct sconce_fail *fail);
+
+/* bind.c */
+struct sconce__path {
+	int owner;				/* the process that made it; 0: there is none */
+	uint64_t dev, ino;			/* it is still ours while these match */
+	char name[108];
+};
+/* Binds; a path is replaced when it is stale, and noted in *path, whose owner is 0 otherwise.  0 or -errno. */
+int sconce__bind_addr(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type,
+	const struct sconce_socket_options *o, struct sconce__path *path);
+void sconce__path_unlink(struct sconce__path *path);			/* if it is still ours */
+int sconce__path_keep(struct sconce_sock *s, const struct sconce__path *path);	/* until close; 0 or -ENOMEM */
+void sconce__path_gone(struct sconce_sock *s);			/* close: unlinks, unless detached; with a side record only */
+/* An fd that is bound to *a, and *a as it was bound.  Or -errno with *fail. */
+int sconce__open_bound(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce_addr *a, struct sconce__path *path,
+	struct sconce_fail *fail);
+bool sconce__endpoint_any(const struct sconce_endpoint *ep);		/* every address of both families */
+int sconce__endpoint_check(const struct sconce_endpoint *ep, int type, struct sconce_fail *fail);	/* `type` 0: any; 0 or -errno */
+/* Its addresses to bind to; blocks for a name.  How many, or -errno with *fail. */
+int sconce__endpoint_addrs(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce_addr *addrs, size_t max,
+	struct sconce_fail *fail);
 
 /* listen.c */
+bool sconce__listener_complete(const struct sconce_listener_ops *ops);
+/* The base, on an fd that listens; l->addr, l->_defer and l->v4_only are set.  0 or -errno; then the fd is still the caller's. */
+int sconce__listener_begin(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd,
+	const struct sconce__path *path);
 void sconce__listeners_wake(struct sconce_loop *l);		/* an fd was freed */
 void sconce__listener_uncount(struct sconce_sock *s);		/* destroy of a counted connection */
 bool sconce__listeners_agree(struct sconce_loop *l);		/* sconce_verify(): their counts are right */

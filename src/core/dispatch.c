@@ -344,8 +344,9 @@ read_hooks(struct sconce_loop *l, struct sconce_sock *s)
 		read_again(l, s);
 }
 
-static void
-kernel_error(struct sconce_sock *s)
+/* The error that is pending, 0 for none; the kernel tells it only once. */
+static int
+take_error(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	int errnum = 0;
@@ -353,8 +354,20 @@ kernel_error(struct sconce_sock *s)
 
 	if (l->be->getsockopt(s->fd, SOL_SOCKET, SO_ERROR, &errnum, &len, l->ctx) < 0)
 		errnum = errno == ENOTSOCK ? EPIPE : errno;
-	if (errnum != 0)
+	return errnum;
+}
+
+static void
+kernel_error(struct sconce_sock *s)
+{
+	int errnum = take_error(s);
+
+	if (s->ops->records) {
+		if (s->ops->event_err != NULL)	/* of 0 too: the error queue may have it */
+			CALL_HOOK(s->loop, s, "event_err", errnum, s->ops->event_err(s, errnum));
+	} else if (errnum != 0) {
 		sconce__send_failed(s, errnum);
+	}
 }
 
 static void
@@ -426,6 +439,8 @@ ready_open(struct sconce_sock *s, unsigned events)
 		return;
 	if (events & SCONCE_ERR)
 		kernel_error(s);
+	if (s->closed)
+		return;
 	if (events & SCONCE_HUP)
 		s->_flags |= FL_HUP_PENDING;
 	sconce__sock_dirty(s);
@@ -560,12 +575,6 @@ sconce__ready_within(struct sconce_sock *outer, struct sconce_sock *s)
 
 /* ---- step 4 ---- */
 
-static bool
-offerable(const struct sconce_sock *s)
-{
-	return !s->closed && !(s->_flags & FL_PAUSED) && s->_side != NULL;
-}
-
 /* Offers what was pushed back (or what a transport holds).  Again in the next turn if that made progress. */
 static void
 offer(struct sconce_sock *s)
@@ -573,6 +582,8 @@ offer(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	size_t before = s->_side->unread_len;
 
+	s->_side->offer = false;
+	sconce__side_hot(s);
 	sconce__enter(l, s);
 	l->unread_offering = s;
 	s->_flags &= ~(uint32_t)(FL_READ_FULL | FL_READ_TRIED);
@@ -602,7 +613,7 @@ sconce__step4(struct sconce_loop *l)
 		if (batch != NULL)
 			batch->_side->unread_prevp = &batch;
 		side->unread_prevp = NULL;
-		if (offerable(s) && (side->unread_len > 0 || sconce__transport_pending(s)))
+		if (sconce__offerable(s))
 			offer(s);
 	}
 }

@@ -1,42 +1,24 @@
-/* The one endpoint parser: text -> address and options.  Called by listen.c, connect.c and sconce_addr_parse().
+/* The one endpoint parser: text -> struct sconce_endpoint.  Called by listen.c, bind.c, connect.c and sconce_addr_parse().
  *
  *	endpoint = [scheme "://"] place ["?" option *("&" option)]
  *
- * The scheme decides which place is meant: inet (host ":" port) or unix (a path or "@" name); without one
- * the place's first character does.  A scheme is a row of `schemes`, an option a row of `options`; names and
- * services will go where host() and port() refuse them now. */
-#include "core.h"
+ * The scheme decides which place is meant: inet (host ":" port), unix (a path or "@" name) or an fd; without one
+ * the place's first character does.  A scheme is a row of `schemes`, an option a row of `options`.  Where there are defaults
+ * a place without scheme may also be a port spec, see spec.c. */
+#include "parse.h"
 
-#include <arpa/inet.h>
+#include <ctype.h>
 #include <limits.h>
-#include <net/if.h>
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <strings.h>
+#include <stdlib.h>
 
-enum { ROLE_LISTEN = 1, ROLE_CONNECT = 2 };
-enum { TEXT_MAX = 1024, QUOTE_MAX = 40 };
+#define ROLE_LISTEN SCONCE_ENDPOINT_LISTEN
+#define ROLE_CONNECT SCONCE_ENDPOINT_CONNECT
+#define refuse sconce__refuse
 
-struct slice {
-	const char *p;
-	size_t len;
-};
-/* For printf's "%.*s": a piece of the text, cut where the line would become too long. */
-#define QUOTE(s) (int)((s).len < QUOTE_MAX ? (s).len : QUOTE_MAX), (s).p
-
-struct parse {
-	const char *text;		/* the whole */
-	unsigned roles;			/* what it may be for */
-	struct endpoint *ep;
-	struct slice bind;		/* the options bind= and bindport=, whose family comes later */
-	int bind_port;
-	struct sconce_fail *fail;	/* or NULL */
-};
-
-/* Gives -EINVAL, and one line that says why. */
-static int SCONCE_PRINTF(2, 3)
-refuse(const struct parse *p, const char *format, ...)
+int
+sconce__refuse(const struct parse *p, const char *format, ...)
 {
 	char why[100];
 	struct slice text = { p->text, strlen(p->text) };
@@ -54,199 +36,148 @@ refuse(const struct parse *p, const char *format, ...)
 	return -EINVAL;
 }
 
-/* ---- small things ---- */
-
-/* Cuts `s` at the first `c`: what is before it stays, what is behind it is returned (p NULL: there is none). */
-static struct slice
-cut(struct slice *s, char c)
-{
-	const char *at = s->len > 0 ? memchr(s->p, c, s->len) : NULL;
-	struct slice rest = { NULL, 0 };
-
-	if (at != NULL) {
-		rest.p = at + 1;
-		rest.len = s->len - (size_t)(at + 1 - s->p);
-		s->len = (size_t)(at - s->p);
-	}
-	return rest;
-}
-
-static bool
-slice_is(struct slice s, const char *word)
-{
-	return s.len == strlen(word) && strncasecmp(s.p, word, s.len) == 0;
-}
-
-static bool
-all_of(struct slice s, const char *chars)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.p[i] == '\0' || strchr(chars, s.p[i]) == NULL)
-			return false;
-	return s.len > 0;
-}
-
-/* A number from `min` to `max`, digits only, or -1. */
-static int
-number(struct slice s, int base, int min, int max)
-{
-	long long n = 0;
-
-	if (!all_of(s, base == 8 ? "01234567" : "0123456789"))
-		return -1;
-	for (size_t i = 0; i < s.len; i++) {
-		n = n * base + (s.p[i] - '0');
-		if (n > max)
-			return -1;
-	}
-	return n < min ? -1 : (int)n;
-}
-
 /* ---- inet ---- */
 
-static int
-port(const struct parse *p, struct slice s, int *port_out)
+/* A service as registries have them; one that begins with a digit is a mistyped number. */
+static bool
+is_service(struct slice s)
 {
-	int n = number(s, 10, 0, 65535);
+	if (s.len == 0 || s.len >= sizeof(((struct sconce_endpoint *)NULL)->service) || !isalpha((unsigned char)s.p[0]))
+		return false;
+	for (size_t i = 0; i < s.len; i++)
+		if (!isalnum((unsigned char)s.p[i]) && strchr("-_+.", s.p[i]) == NULL)
+			return false;
+	return true;
+}
 
-	if (n < 0 && all_of(s, "0123456789"))
+/* Whether `s` is a port, into `to`, which has room for a service. */
+static int
+port_text(const struct parse *p, struct slice s, char *to)
+{
+	int n = slice_number(s, 10, 0, 65535);
+
+	if (n >= 0) {
+		snprintf(to, sizeof(p->ep->service), "%d", n);
+		return 0;
+	}
+	if (all_of(s, "0123456789"))
 		return refuse(p, "port '%.*s' is above 65535", QUOTE(s));
-	if (n < 0)
-		return refuse(p, "'%.*s' is not a port: services are not looked up yet, give a number", QUOTE(s));
-	*port_out = n;
+	if (!is_service(s))
+		return refuse(p, "'%.*s' is not a port: a number, or a service's name", QUOTE(s));
+	slice_copy(s, to);
 	return 0;
 }
 
-/* "%eth0" or "%2" behind a link-local address. */
-static int
-zone(const struct parse *p, struct slice s, uint32_t *scope_out)
+int
+sconce__parse_port(const struct parse *p, struct slice s)
 {
-	char name[IF_NAMESIZE];
-	int n = number(s, 10, 1, INT_MAX);
+	int r = port_text(p, s, p->ep->service);
 
-	if (n > 0) {
-		*scope_out = (uint32_t)n;
-		return 0;
-	}
-	if (s.len > 0 && s.len < sizeof(name)) {
-		memcpy(name, s.p, s.len);
-		name[s.len] = '\0';
-		*scope_out = if_nametoindex(name);
-		if (*scope_out != 0)
-			return 0;
-	}
-	return refuse(p, "no interface '%.*s'", QUOTE(s));
+	if (r == 0 && p->roles == ROLE_CONNECT && strcmp(p->ep->service, "0") == 0)
+		return refuse(p, "port 0 cannot be connected to");
+	return r;
 }
 
-static int
-host_v6(const struct parse *p, struct slice s, struct sockaddr_in6 *in6)
+/* Letters, digits, hyphens and underscores, in labels between dots. */
+static bool
+is_name(struct slice s)
 {
-	struct slice whole = s, scope = cut(&s, '%');
-	char text[INET6_ADDRSTRLEN];
+	size_t label = 0;
 
-	in6->sin6_family = AF_INET6;
-	if (slice_is(whole, "*"))
-		return 0;
-	if (s.len < sizeof(text)) {
-		memcpy(text, s.p, s.len);
-		text[s.len] = '\0';
-		if (inet_pton(AF_INET6, text, &in6->sin6_addr) == 1)
-			return scope.p != NULL ? zone(p, scope, &in6->sin6_scope_id) : 0;
+	if (s.len == 0 || s.len > 253)
+		return false;
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.p[i];
+
+		if (c == '.' ? label == 0 : (c >= 0x80 || (!isalnum(c) && c != '-' && c != '_') || label == 63))
+			return false;
+		label = c == '.' ? 0 : label + 1;
 	}
-	return refuse(p, "'%.*s' is not an IPv6 address", QUOTE(whole));
+	return true;
 }
 
+/* Whether `s` is a host of the family (AF_UNSPEC: any), into `to`; the family of a literal is added. */
 static int
-host_v4(const struct parse *p, struct slice s, struct sockaddr_in *in)
+host_text(const struct parse *p, struct slice s, bool v6, int *family, char *to)
 {
-	char text[INET_ADDRSTRLEN];
-
-	in->sin_family = AF_INET;
-	if (slice_is(s, "*") || slice_is(s, "0"))
-		return 0;
-	if (s.len > 0 && s.len < sizeof(text)) {
-		memcpy(text, s.p, s.len);
-		text[s.len] = '\0';
-		if (inet_pton(AF_INET, text, &in->sin_addr) == 1)
-			return 0;
-	}
-	return refuse(p, "'%.*s' is not an IPv4 address", QUOTE(s));
-}
-
-/* A numeric host of `family` (0: whichever it is written as) without a port into *a.  `v6`: it stood in brackets. */
-static int
-host(const struct parse *p, struct slice s, bool v6, int family, struct sconce_addr *a)
-{
+	bool literal = v6 || all_of(s, "0123456789.");
+	struct sconce_addr a;
+	struct slice zone = s;
 	int r;
 
+	if (!literal && !slice_is(s, "*") && !is_name(s))
+		return refuse(p, "'%.*s' is not an address or a name", QUOTE(s));
+	if (v6 && *family == AF_INET)
+		return refuse(p, "'%.*s' is not an IPv4 address", QUOTE(s));
+	if (s.len >= sizeof(p->ep->host))
+		return refuse(p, "'%.*s' is not an IPv%c address", QUOTE(s), v6 ? '6' : '4');
+	slice_copy(s, to);
+	if (!literal)
+		return 0;
+	if (*family == AF_UNSPEC)
+		*family = v6 ? AF_INET6 : AF_INET;
+	r = sconce__addr_literal(to, *family, &a);
+	if (r == 0)
+		return 0;
+	to[0] = '\0';
+	if (r == -ENODEV) {
+		zone = cut(&zone, '%');
+		return refuse(p, "no interface '%.*s'", QUOTE(zone));
+	}
+	return refuse(p, "'%.*s' is not an IPv%c address", QUOTE(s), *family == AF_INET6 ? '6' : '4');
+}
+
+int
+sconce__parse_host(const struct parse *p, struct slice s, bool v6)
+{
 	if (s.len == 0)
 		return refuse(p, "no address");
 	if (slice_is(s, "*") && p->roles == ROLE_CONNECT)
 		return refuse(p, "'*' is every address: give the one to connect to");
-	if (v6 && family == AF_INET)
-		return refuse(p, "'%.*s' is not an IPv4 address", QUOTE(s));
-	if (!v6 && !slice_is(s, "*") && !all_of(s, "0123456789."))
-		return refuse(p, "'%.*s': names are not looked up yet, give a numeric address", QUOTE(s));
-	memset(a, 0, sizeof(*a));
-	if (v6 || family == AF_INET6) {
-		r = host_v6(p, s, &a->in6);
-		a->len = sizeof(a->in6);
-	} else {
-		r = host_v4(p, s, &a->in);
-		a->len = sizeof(a->in);
-	}
-	return r;
-}
-
-static void
-set_port(struct sconce_addr *a, int n)
-{
-	if (a->any.sa_family == AF_INET6)
-		a->in6.sin6_port = htons((uint16_t)n);
-	else
-		a->in.sin_port = htons((uint16_t)n);
+	return host_text(p, s, v6, &p->ep->family, p->ep->host);
 }
 
 /* A port alone: every address, v6 and v4. */
 static int
 inet_any(const struct parse *p, struct slice s)
 {
-	struct sconce_addr *a = &p->ep->addr;
-	int n, r;
-
 	if (!(p->roles & ROLE_LISTEN))
 		return refuse(p, "a port alone: give the address to connect to");
-	r = port(p, s, &n);
-	if (r < 0)
-		return r;
-	a->in6.sin6_family = AF_INET6;
-	a->len = sizeof(a->in6);
-	set_port(a, n);
-	p->ep->any = true;
+	strcpy(p->ep->host, "*");
+	return sconce__parse_port(p, s);
+}
+
+/* What is behind "[" v6 "]", without its colon. */
+static int
+behind_bracket(const struct parse *p, struct slice *h, struct slice *rest)
+{
+	h->p++, h->len--;
+	*rest = cut(h, ']');
+	if (rest->p == NULL)
+		return refuse(p, "'[' without ']'");
+	if (rest->len > 0 && rest->p[0] != ':')
+		return refuse(p, "'%.*s' after ']' is not a port", QUOTE(*rest));
+	if (rest->len > 0)
+		rest->p++, rest->len--;
 	return 0;
 }
 
 /* host ":" port, "[" v6 "]:" port, or, where `bare`, a port. */
 static int
-inet(const struct parse *p, struct slice s, int family, bool bare)
+inet(const struct parse *p, struct slice s, bool bare)
 {
 	struct slice h = s, rest;
 	bool v6 = s.len > 0 && s.p[0] == '[';
-	int n, r;
+	int r = 0;
 
 	if (s.len == 0)
 		return refuse(p, "no address");
 	if (bare && all_of(s, "0123456789"))
 		return inet_any(p, s);
 	if (v6) {
-		h.p++, h.len--;
-		rest = cut(&h, ']');
-		if (rest.p == NULL)
-			return refuse(p, "'[' without ']'");
-		if (rest.len > 0 && rest.p[0] != ':')
-			return refuse(p, "'%.*s' after ']' is not a port", QUOTE(rest));
-		if (rest.len > 0)
-			rest.p++, rest.len--;
+		r = behind_bracket(p, &h, &rest);
+		if (r < 0)
+			return r;
 	} else {
 		rest = cut(&h, ':');
 		if (rest.p == NULL && !all_of(h, "0123456789.*"))
@@ -256,57 +187,70 @@ inet(const struct parse *p, struct slice s, int family, bool bare)
 	}
 	if (rest.len == 0)
 		return refuse(p, "no port");
-	r = host(p, h, v6, family, &p->ep->addr);
+	r = sconce__parse_host(p, h, v6);
 	if (r == 0)
-		r = port(p, rest, &n);
-	if (r < 0)
-		return r;
-	if (n == 0 && p->roles == ROLE_CONNECT)
-		return refuse(p, "port 0 cannot be connected to");
-	set_port(&p->ep->addr, n);
+		r = sconce__parse_port(p, rest);
+	/* without defaults "*:80" is every IPv4 address, as 0.0.0.0:80; "80" is every one there is */
+	if (r == 0 && p->defaults == NULL && p->ep->family == AF_UNSPEC && strcmp(p->ep->host, "*") == 0)
+		p->ep->family = AF_INET;
+	return r;
+}
+
+/* ---- unix, fds ---- */
+
+int
+sconce__parse_path(const struct parse *p, struct slice s)
+{
+	size_t room = sizeof(p->ep->path) - 1;
+
+	if (s.len == 0)
+		return refuse(p, "no path");
+	if (slice_is(s, "@"))
+		return refuse(p, "no name after '@'");
+	if (slice_is(s, "/"))
+		return refuse(p, "'/' is not a socket's path");
+	if (s.len > room)
+		return refuse(p, "a path of %zu bytes: at most %zu", s.len, room);
+	slice_copy(s, p->ep->path);
+	p->ep->family = AF_UNIX;
 	return 0;
 }
 
-/* ---- unix ---- */
-
-/* "/path" or "@name"; `url`: "/@name" too. */
+/* The path of a URL: "/@name" is abstract too. */
 static int
-unix_place(const struct parse *p, struct slice s, bool url)
+unix_place(const struct parse *p, struct slice s)
 {
-	struct sconce_addr *a = &p->ep->addr;
-	size_t head = offsetof(struct sockaddr_un, sun_path), room = sizeof(a->un.sun_path) - 1;
-
-	if (url && s.len >= 2 && s.p[0] == '/' && s.p[1] == '@')
+	if (s.len >= 2 && s.p[0] == '/' && s.p[1] == '@')
 		s.p++, s.len--;
-	if (s.len == 0 || (s.p[0] != '/' && s.p[0] != '@'))
-		return refuse(p, "'%.*s' is not a path from the root (unix:///path)", QUOTE(s));
-	if (s.len == 1)
-		return refuse(p, s.p[0] == '@' ? "no name after '@'" : "'/' is not a socket's path");
-	if (s.len > room)
-		return refuse(p, "a path of %zu bytes: at most %zu", s.len, room);
-	a->un.sun_family = AF_UNIX;
-	memcpy(a->un.sun_path, s.p, s.len);
-	a->len = (socklen_t)(head + s.len);
-	if (s.p[0] == '@')
-		a->un.sun_path[0] = '\0';	/* abstract: the length ends it */
-	else
-		a->len++;			/* a path's NUL counts */
+	return sconce__parse_path(p, s);
+}
+
+static int
+fd_place(const struct parse *p, struct slice s)
+{
+	int n = slice_number(s, 10, 0, INT_MAX);
+
+	if (n < 0)
+		return refuse(p, "'%.*s' is not the number of an fd", QUOTE(s));
+	p->ep->fd = n;
 	return 0;
 }
 
 /* ---- schemes ---- */
 
-enum place { PLACE_INET, PLACE_UNIX, PLACE_LATER };
-
 static const struct scheme {
-	const char *name;
-	enum place place;
-	int family;			/* of PLACE_INET; 0: either */
+	const char *name, *proto;
+	int family, type;		/* AF_UNSPEC: either, or an fd */
 } schemes[] = {
-	{ "tcp", PLACE_INET, 0 }, { "tcp4", PLACE_INET, AF_INET }, { "tcp6", PLACE_INET, AF_INET6 },
-	{ "unix", PLACE_UNIX, 0 },
-	{ "udp", PLACE_LATER, 0 }, { "udp4", PLACE_LATER, 0 }, { "udp6", PLACE_LATER, 0 },
-	{ "unix_dgram", PLACE_LATER, 0 }, { "fd", PLACE_LATER, 0 },
+	{ "tcp", "tcp", AF_UNSPEC, SOCK_STREAM },
+	{ "tcp4", "tcp", AF_INET, SOCK_STREAM },
+	{ "tcp6", "tcp", AF_INET6, SOCK_STREAM },
+	{ "udp", "udp", AF_UNSPEC, SOCK_DGRAM },
+	{ "udp4", "udp", AF_INET, SOCK_DGRAM },
+	{ "udp6", "udp", AF_INET6, SOCK_DGRAM },
+	{ "unix", "unix", AF_UNIX, SOCK_STREAM },
+	{ "unix_dgram", "unix_dgram", AF_UNIX, SOCK_DGRAM },
+	{ "fd", "fd", AF_UNSPEC, 0 },
 };
 
 static const struct scheme *
@@ -320,64 +264,86 @@ find_scheme(struct slice s)
 
 /* Everything before the options. */
 static int
-place(const struct parse *p, struct slice s)
+place(struct parse *p, struct slice s)
 {
 	struct slice name = s, rest = cut(&name, ':');
 	const struct scheme *scheme;
 
-	if (s.len > 0 && (s.p[0] == '/' || s.p[0] == '@'))
-		return unix_place(p, s, false);
-	if (rest.len < 2 || memcmp(rest.p, "//", 2) != 0)
-		return inet(p, s, 0, true);
+	if (rest.len < 2 || memcmp(rest.p, "//", 2) != 0 || (s.len > 0 && (s.p[0] == '/' || s.p[0] == '@'))) {
+		if (p->defaults != NULL)
+			return sconce__parse_spec(p, s);
+		if (s.len == 0 || (s.p[0] != '/' && s.p[0] != '@'))
+			return inet(p, s, true);
+		strcpy(p->ep->proto, "unix");
+		return sconce__parse_path(p, s);
+	}
 	rest.p += 2, rest.len -= 2;
 	scheme = find_scheme(name);
 	if (scheme == NULL)
 		return refuse(p, "unknown scheme '%.*s'", QUOTE(name));
-	if (scheme->place == PLACE_LATER)
-		return refuse(p, "'%s' is not supported yet", scheme->name);
-	if (scheme->place == PLACE_UNIX)
-		return unix_place(p, rest, true);
-	return inet(p, rest, scheme->family, false);
+	strcpy(p->ep->proto, scheme->proto);
+	p->ep->family = scheme->family;
+	p->ep->type = scheme->type;
+	if (scheme->type == 0)
+		return fd_place(p, rest);
+	return scheme->family == AF_UNIX ? unix_place(p, rest) : inet(p, rest, false);
 }
 
 /* ---- options ---- */
 
-enum { FOR_TCP = 1, FOR_V6 = 2, FOR_UNIX = 4, FOR_PATH = 8 };
+enum { FOR_TCP = 1, FOR_UDP = 2, FOR_V6 = 4, FOR_UNIX = 8, FOR_UNIX_DGRAM = 16, FOR_PATH = 32,
+	FOR_INET = FOR_TCP | FOR_UDP, FOR_ALL = FOR_INET | FOR_UNIX | FOR_UNIX_DGRAM };
+enum { ROLE_BOTH = ROLE_LISTEN | ROLE_CONNECT };
+enum kind { NUMBER, OCTAL, SECONDS, TEXT, BIND, BIND_PORT };	/* what its value is; SECONDS: kept as ms */
 
 static const struct option {
 	const char *name;
 	unsigned roles, places;		/* ROLE_..., FOR_...: any of them will do */
-	size_t offset;			/* of an int of struct endpoint; NO_OFFSET: bind */
-	int base, min, max;
+	enum kind kind;
+	size_t offset;			/* in struct sconce_endpoint: of an int, or a text */
+	int min, max;			/* TEXT: the room it has */
 } options[] = {
-#define NO_OFFSET SIZE_MAX
-#define AT(member) offsetof(struct endpoint, member)
-	{ "backlog", ROLE_LISTEN, FOR_TCP | FOR_UNIX, AT(backlog), 10, 1, INT_MAX },
-	{ "reuse", ROLE_LISTEN, FOR_TCP, AT(reuse), 10, 0, 1 },
-	{ "reuseport", ROLE_LISTEN, FOR_TCP, AT(reuseport), 10, 0, 1 },
-	{ "v6only", ROLE_LISTEN, FOR_V6, AT(v6only), 10, 0, 1 },
-	{ "deferaccept", ROLE_LISTEN, FOR_TCP, AT(deferaccept), 10, 0, 86400 },
-	{ "mode", ROLE_LISTEN, FOR_PATH, AT(mode), 8, 0, 0777 },
-	{ "nodelay", ROLE_LISTEN | ROLE_CONNECT, FOR_TCP, AT(nodelay), 10, 0, 1 },
-	{ "keepalive", ROLE_LISTEN | ROLE_CONNECT, FOR_TCP, AT(keepalive), 10, 0, 1 },
-	{ "rcvbuf", ROLE_LISTEN | ROLE_CONNECT, FOR_TCP | FOR_UNIX, AT(rcvbuf), 10, 1, INT_MAX / 2 },
-	{ "sndbuf", ROLE_LISTEN | ROLE_CONNECT, FOR_TCP | FOR_UNIX, AT(sndbuf), 10, 1, INT_MAX / 2 },
-	{ "bind", ROLE_CONNECT, FOR_TCP, NO_OFFSET, 0, 0, 0 },
-	{ "bindport", ROLE_CONNECT, FOR_TCP, NO_OFFSET, 10, 1, 65535 },
+#define AT(member) offsetof(struct sconce_endpoint, member)
+#define OF(member) offsetof(struct sconce_endpoint, options.member)
+#define ROOM(member) 0, (int)sizeof(((struct sconce_endpoint *)NULL)->options.member)
+	{ "backlog", ROLE_LISTEN, FOR_TCP | FOR_UNIX, NUMBER, OF(backlog), 1, INT_MAX },
+	{ "reuse", ROLE_BOTH, FOR_INET, NUMBER, OF(reuse), 0, 1 },
+	{ "reuseport", ROLE_BOTH, FOR_INET, NUMBER, OF(reuseport), 0, 1 },
+	{ "v6only", ROLE_BOTH, FOR_V6, NUMBER, OF(v6only), 0, 1 },
+	{ "deferaccept", ROLE_LISTEN, FOR_TCP, NUMBER, OF(deferaccept), 0, 86400 },
+	{ "fastopen", ROLE_LISTEN, FOR_TCP, NUMBER, OF(fastopen), 0, INT_MAX },
+	{ "mode", ROLE_LISTEN, FOR_PATH, OCTAL, OF(mode), 0, 0777 },
+	{ "owner", ROLE_LISTEN, FOR_PATH, TEXT, OF(owner), ROOM(owner) },
+	{ "group", ROLE_LISTEN, FOR_PATH, TEXT, OF(group), ROOM(group) },
+	{ "nodelay", ROLE_BOTH, FOR_TCP, NUMBER, OF(nodelay), 0, 1 },
+	{ "keepalive", ROLE_BOTH, FOR_TCP, NUMBER, OF(keepalive), 0, 1 },
+	{ "keepidle", ROLE_BOTH, FOR_TCP, NUMBER, OF(keepidle), 1, 32767 },
+	{ "keepinterval", ROLE_BOTH, FOR_TCP, NUMBER, OF(keepinterval), 1, 32767 },
+	{ "keepcount", ROLE_BOTH, FOR_TCP, NUMBER, OF(keepcount), 1, 127 },
+	{ "user_timeout", ROLE_BOTH, FOR_TCP, NUMBER, OF(user_timeout), 0, INT_MAX },
+	{ "tos", ROLE_BOTH, FOR_INET, NUMBER, OF(tos), 0, 255 },
+	{ "dev", ROLE_BOTH, FOR_INET, TEXT, OF(dev), ROOM(dev) },
+	{ "rcvbuf", ROLE_BOTH, FOR_ALL, NUMBER, OF(rcvbuf), 1, INT_MAX / 2 },
+	{ "sndbuf", ROLE_BOTH, FOR_ALL, NUMBER, OF(sndbuf), 1, INT_MAX / 2 },
+	{ "timeout", ROLE_CONNECT, FOR_ALL, SECONDS, OF(timeout_ms), 0, 2000000 },
+	{ "happy", ROLE_CONNECT, FOR_TCP, NUMBER, OF(happy_ms), 0, 60000 },
+	{ "bind", ROLE_CONNECT, FOR_INET | FOR_UNIX_DGRAM, BIND, AT(bind_host), 0, 0 },
+	{ "bindport", ROLE_CONNECT, FOR_INET, BIND_PORT, AT(bind_service), 1, 65535 },
 #undef AT
+#undef OF
+#undef ROOM
 };
 
 static unsigned
-place_bits(const struct endpoint *ep)
+place_bits(const struct sconce_endpoint *ep)
 {
-	switch (ep->addr.any.sa_family) {
-	case AF_UNIX:
-		return FOR_UNIX | (ep->addr.un.sun_path[0] != '\0' ? FOR_PATH : 0);
-	case AF_INET6:
-		return FOR_TCP | FOR_V6;
-	default:
-		return FOR_TCP;
-	}
+	bool stream = ep->type == SOCK_STREAM;
+
+	if (ep->fd >= 0)
+		return 0;
+	if (ep->family == AF_UNIX)
+		return (stream ? FOR_UNIX : FOR_UNIX_DGRAM) | (ep->path[0] != '@' ? FOR_PATH : 0);
+	return (stream ? FOR_TCP : FOR_UDP) | (ep->family != AF_INET ? FOR_V6 : 0);
 }
 
 static const struct option *
@@ -392,37 +358,34 @@ find_option(struct slice name)
 static const char *
 place_word(unsigned places)
 {
-	return places & FOR_TCP ? "tcp" : places & FOR_V6 ? "IPv6" : "unix paths";
+	return places & FOR_TCP ? "tcp" : places & FOR_UDP ? "udp" : places & FOR_V6 ? "IPv6" : "unix paths";
 }
 
-/* One "name=value". */
+/* "2.5" seconds, in ms; -1: it is no such number. */
 static int
-option(struct parse *p, struct slice s)
+milliseconds(struct slice s, int max)
 {
-	struct slice name = s, value = cut(&name, '=');
-	const struct option *o = find_option(name);
-	int n, *to;
+	struct slice fraction = cut(&s, '.');
+	int secs = slice_number(s, 10, 0, max), ms = 0, scale = 100;
 
-	if (o == NULL)
-		return refuse(p, "unknown option '%.*s'", QUOTE(name));
-	if (!(o->roles & p->roles))
-		return refuse(p, "option '%s' is for %s", o->name,
-			o->roles == ROLE_LISTEN ? "listening" : "connecting");
-	if (!(o->places & place_bits(p->ep)))
-		return refuse(p, "option '%s' is for %s", o->name, place_word(o->places));
-	if (value.len == 0)
-		return refuse(p, "option '%s' has no value", o->name);
-	if (o->offset == NO_OFFSET && o->base == 0) {
-		if (p->bind.p != NULL)
-			return refuse(p, "option '%s' is given twice", o->name);
-		p->bind = value;
-		return 0;
-	}
-	to = o->offset == NO_OFFSET ? &p->bind_port : (int *)(void *)((char *)p->ep + o->offset);
-	if (*to != -1)
-		return refuse(p, "option '%s' is given twice", o->name);
-	n = number(value, o->base, o->min, o->max);
-	if (n < 0 && o->base == 8)
+	if (secs < 0 || (fraction.p != NULL && !all_of(fraction, "0123456789")))
+		return -1;
+	for (size_t i = 0; i < fraction.len; i++, scale /= 10)
+		ms += (fraction.p[i] - '0') * scale;
+	return secs * 1000 + ms;
+}
+
+/* A number into *to. */
+static int
+option_number(const struct parse *p, const struct option *o, struct slice value, int *to)
+{
+	int n;
+
+	if (o->kind == SECONDS)
+		n = milliseconds(value, o->max);
+	else
+		n = slice_number(value, o->kind == OCTAL ? 8 : 10, o->min, o->max);
+	if (n < 0 && o->kind == OCTAL)
 		return refuse(p, "option 'mode' takes an octal number up to 777, not '%.*s'", QUOTE(value));
 	if (n < 0)
 		return refuse(p, "option '%s' takes a number from %d to %d, not '%.*s'", o->name, o->min, o->max,
@@ -431,131 +394,166 @@ option(struct parse *p, struct slice s)
 	return 0;
 }
 
-/* The options bind= and bindport=, in the family of the address. */
+/* The option bind=: what it may be depends on the address. */
 static int
-bind_option(const struct parse *p)
+option_bind(const struct parse *p, struct slice s, char *to)
 {
-	struct endpoint *ep = p->ep;
-	struct slice s = p->bind;
-	bool v6 = ep->addr.any.sa_family == AF_INET6;
-	struct parse any = *p;			/* where "*" is welcome */
-	int r;
+	struct sconce_endpoint other;
+	struct parse q = *p;
+	int family = p->ep->family, r;
 
-	if (s.p == NULL && p->bind_port < 0)
-		return 0;
-	if (s.p == NULL)
-		s = (struct slice){ "*", 1 };
+	if (family == AF_UNIX) {
+		other.path[0] = '\0';
+		q.ep = &other;
+		r = slice_is(s, "@") ? 0 : sconce__parse_path(&q, s);	/* "@": the kernel finds a name */
+		if (r == 0)
+			slice_copy(s, to);
+		return r;
+	}
 	if (s.len >= 2 && s.p[0] == '[' && s.p[s.len - 1] == ']')
 		s.p++, s.len -= 2;
-	any.roles |= ROLE_LISTEN;
-	r = host(&any, s, memchr(s.p, ':', s.len) != NULL, ep->addr.any.sa_family, &ep->bind);
-	if (r < 0)
-		return r;
-	if ((ep->bind.any.sa_family == AF_INET6) != v6)
-		return refuse(p, "'%.*s' is not an IPv%c address", QUOTE(s), v6 ? '6' : '4');
-	set_port(&ep->bind, p->bind_port > 0 ? p->bind_port : 0);
-	ep->has_bind = true;
+	return host_text(p, s, memchr(s.p, ':', s.len) != NULL, &family, to);
+}
+
+static int
+option_text(const struct parse *p, const struct option *o, struct slice value, char *to)
+{
+	if (o->kind == BIND)
+		return option_bind(p, value, to);
+	if (o->kind == BIND_PORT) {
+		if (all_of(value, "0123456789") && slice_number(value, 10, o->min, o->max) < 0)
+			return refuse(p, "option '%s' takes a number from %d to %d, not '%.*s'", o->name, o->min, o->max,
+				QUOTE(value));
+		return port_text(p, value, to);
+	}
+	if (value.len >= (size_t)o->max)
+		return refuse(p, "option '%s' takes at most %d bytes", o->name, o->max - 1);
+	slice_copy(value, to);
 	return 0;
 }
 
-void
-sconce__endpoint_none(struct endpoint *ep)
+/* One "name=value". */
+static int
+option(const struct parse *p, struct slice s)
 {
-	memset(ep, 0, sizeof(*ep));
-	ep->backlog = ep->nodelay = ep->reuse = ep->reuseport = ep->v6only = ep->deferaccept = -1;
-	ep->rcvbuf = ep->sndbuf = ep->keepalive = ep->mode = -1;
+	struct slice name = s, value = cut(&name, '=');
+	const struct option *o = find_option(name);
+	char *at;
+	int *number;
+
+	if (o == NULL)
+		return refuse(p, "unknown option '%.*s'", QUOTE(name));
+	if (!(o->roles & p->roles))
+		return refuse(p, "option '%s' is for %s", o->name, o->roles == ROLE_LISTEN ? "listening" : "connecting");
+	if (!(o->places & place_bits(p->ep)))
+		return refuse(p, "option '%s' is for %s", o->name, place_word(o->places));
+	if (value.len == 0)
+		return refuse(p, "option '%s' has no value", o->name);
+	at = (char *)p->ep + o->offset;
+	number = (int *)(void *)at;
+	if (o->kind >= TEXT ? *at != '\0' : *number != -1)
+		return refuse(p, "option '%s' is given twice", o->name);
+	return o->kind >= TEXT ? option_text(p, o, value, at) : option_number(p, o, value, number);
 }
 
-static int
-parse(const char *text, unsigned roles, struct endpoint *out, struct sconce_fail *fail)
+/* ---- the whole ---- */
+
+void
+sconce_endpoint_init(struct sconce_endpoint *ep)
 {
-	struct endpoint ep;
-	struct parse p = { .text = text, .roles = roles, .ep = &ep, .bind_port = -1, .fail = fail };
+	struct sconce_socket_options *o = &ep->options;
+
+	memset(ep, 0, sizeof(*ep));
+	ep->type = SOCK_STREAM;
+	ep->fd = -1;
+	strcpy(ep->proto, "tcp");
+	o->backlog = o->reuse = o->reuseport = o->v6only = o->nodelay = o->keepalive = o->keepidle = o->keepinterval = -1;
+	o->keepcount = o->user_timeout = o->deferaccept = o->fastopen = o->tos = o->rcvbuf = o->sndbuf = o->mode = -1;
+	o->timeout_ms = o->happy_ms = -1;
+}
+
+/* One endpoint for each IP version: what the text says, then its address, then the defaults. */
+static int
+versions(struct parse *p, struct sconce_endpoint *list)
+{
+	struct sconce_endpoint *ep = p->ep;
+	unsigned ipv = p->ipv;
+	int r = 0, count = 0;
+
+	if (p->defaults != NULL && ep->family == AF_UNSPEC && ep->fd < 0 && ipv == 0 && p->defaults->ipv != NULL)
+		r = sconce__parse_ipv(p, p->defaults->ipv, &ipv);
+	if (r < 0)
+		return r;
+	if (ep->family != AF_UNSPEC || ep->fd >= 0 || ipv == 0 || (ipv & IPV_ANY)) {
+		list[0] = *ep;
+		return 1;
+	}
+	for (int i = 0; i < 2; i++) {
+		if (!(ipv & (i == 0 ? IPV6 : IPV4)))
+			continue;
+		list[count] = *ep;
+		list[count++].family = i == 0 ? AF_INET6 : AF_INET;
+	}
+	return count;
+}
+
+int
+sconce_endpoint_parse(const char *text, unsigned roles, const struct sconce_endpoint_defaults *defaults,
+	struct sconce_endpoint *list_out, struct sconce_fail *fail)
+{
+	struct sconce_endpoint ep;
+	struct parse p = { .text = text, .roles = roles, .defaults = defaults, .ep = &ep, .fail = fail };
 	struct slice s = { text, strlen(text) }, rest, next;
 	int r;
 
-	sconce__endpoint_none(&ep);
-	if (s.len == 0)
+	sconce_endpoint_init(&ep);
+	if (s.len == 0 && (defaults == NULL || defaults->service == NULL))
 		return refuse(&p, "nothing there");
-	if (s.len > TEXT_MAX)
-		return refuse(&p, "%zu bytes: at most %d", s.len, TEXT_MAX);
+	if (s.len >= sizeof(ep.text))
+		return refuse(&p, "%zu bytes: at most %zu", s.len, sizeof(ep.text) - 1);
+	slice_copy(s, ep.text);
 	rest = cut(&s, '?');
 	r = place(&p, s);
 	for (; r == 0 && rest.p != NULL; rest = next) {
 		next = cut(&rest, '&');
 		r = option(&p, rest);
 	}
-	if (r == 0)
-		r = bind_option(&p);
-	if (r == 0)
-		*out = ep;
-	return r;
+	return r < 0 ? r : versions(&p, list_out);
 }
 
 int
-sconce__endpoint_parse(const char *text, bool listening, struct endpoint *out, struct sconce_fail *fail)
+sconce__endpoint_addr(const struct sconce_endpoint *ep, struct sconce_addr *out)
 {
-	return parse(text, listening ? ROLE_LISTEN : ROLE_CONNECT, out, fail);
+	char *end;
+	long n;
+
+	if (ep->family == AF_UNIX)
+		return sconce__addr_unix(ep->path, out);
+	n = strtol(ep->service, &end, 10);
+	if (end == ep->service || *end != '\0')
+		return -EAGAIN;
+	if (n < 0 || n > 65535)
+		return -EINVAL;
+	if (sconce__addr_literal(ep->host, ep->family, out) < 0)
+		return -EAGAIN;
+	sconce__addr_set_port(out, (int)n);
+	return 0;
 }
 
 int
 sconce_addr_parse(const char *endpoint, struct sconce_addr *addr_out, struct sconce_fail *fail_out)
 {
-	struct endpoint ep;
-	int r = parse(endpoint, ROLE_LISTEN | ROLE_CONNECT, &ep, fail_out);
+	struct sconce_endpoint ep;
+	struct parse p = { .text = endpoint, .ep = &ep, .fail = fail_out };
+	int r = sconce_endpoint_parse(endpoint, ROLE_BOTH, NULL, &ep, fail_out);
 
-	if (r == 0)
-		*addr_out = ep.addr;
-	return r;
-}
-
-/* ---- on a socket ---- */
-
-struct setting {
-	int level, name, value;		/* value -1: leave it */
-	const char *label;
-};
-
-static int
-apply(struct sconce_loop *l, int fd, const struct endpoint *ep, const struct setting *set, size_t count,
-	struct sconce_fail *fail)
-{
-	char addr[SCONCE_ADDR_TEXT], what[SCONCE_ADDR_TEXT + 32];
-
-	for (size_t i = 0; i < count; i++) {
-		if (set[i].value < 0)
-			continue;
-		if (l->be->setsockopt(fd, set[i].level, set[i].name, &set[i].value, sizeof(int), l->ctx) == 0)
-			continue;
-		int errnum = errno;
-
-		sconce_addr_text(&ep->addr, addr, sizeof(addr));
-		snprintf(what, sizeof(what), "%s for %s", set[i].label, addr);
-		sconce__fail_fill(fail, "setsockopt", errnum, what);
-		return -errnum;
-	}
-	return 0;
-}
-
-int
-sconce__endpoint_options(struct sconce_loop *l, int fd, const struct endpoint *ep, bool listening,
-	struct sconce_fail *fail)
-{
-	int family = ep->addr.any.sa_family;
-	bool inet46 = family == AF_INET || family == AF_INET6, in = inet46 && listening;
-	const struct setting set[] = {
-		{ SOL_SOCKET, SO_REUSEADDR, in && ep->reuse != 0 ? 1 : -1, "SO_REUSEADDR" },
-		{ SOL_SOCKET, SO_REUSEPORT, ep->reuseport == 1 ? 1 : -1, "SO_REUSEPORT" },
-		/* always said, whatever the system's default: a port alone is both families, [::] is v6 */
-		{ IPPROTO_IPV6, IPV6_V6ONLY, !in || family != AF_INET6 ? -1 : ep->v6only >= 0 ? ep->v6only : !ep->any,
-		    "IPV6_V6ONLY" },
-		/* set once here: what is accepted inherits it */
-		{ IPPROTO_TCP, TCP_NODELAY, inet46 && ep->nodelay != 0 ? 1 : -1, "TCP_NODELAY" },
-		{ IPPROTO_TCP, TCP_DEFER_ACCEPT, ep->deferaccept > 0 ? ep->deferaccept : -1, "TCP_DEFER_ACCEPT" },
-		{ SOL_SOCKET, SO_RCVBUF, ep->rcvbuf, "SO_RCVBUF" },
-		{ SOL_SOCKET, SO_SNDBUF, ep->sndbuf, "SO_SNDBUF" },
-		{ SOL_SOCKET, SO_KEEPALIVE, ep->keepalive == 1 ? 1 : -1, "SO_KEEPALIVE" },
-	};
-
-	return apply(l, fd, ep, set, sizeof(set) / sizeof(set[0]), fail);
+	if (r < 0)
+		return r;
+	if (ep.fd >= 0)
+		return refuse(&p, "an fd is not an address");
+	if (ep.type != SOCK_STREAM)		/* whoever takes an address connects or listens */
+		return refuse(&p, "an address of a datagram socket is written without '%s://'", ep.proto);
+	if (sconce__endpoint_addr(&ep, addr_out) == 0)
+		return 0;
+	return refuse(&p, "a name, which would have to be looked up: give a numeric address and port");
 }

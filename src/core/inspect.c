@@ -422,6 +422,24 @@ TRACED(int, shutdown, fd, (int fd, int how, void *ctx), (fd, how, t->ctx))
 TRACED(int, close, fd, (int fd, void *ctx), (fd, t->ctx))
 TRACED(int, prepare, fd, (int fd, void *ctx), (fd, t->ctx))
 
+/* Those that the table may lack. */
+#define TRACED_OPTIONAL(type, name, params, args) \
+	static type \
+	trace_##name params \
+	{ \
+		struct tracer *t = ctx; \
+		type r = sconce__be_##name args; \
+		\
+		emit_call(t, #name, fd, r); \
+		return r; \
+	}
+
+TRACED_OPTIONAL(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx),
+    (t->be, fd, msgs, count, flags, t->ctx))
+TRACED_OPTIONAL(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx),
+    (t->be, fd, msgs, count, flags, t->ctx))
+TRACED_OPTIONAL(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags, void *ctx), (t->be, fd, msg, flags, t->ctx))
+
 PASSED(void, fini, (void *ctx), (t->ctx))
 PASSED(int, fork, (void *ctx), (t->ctx))
 PASSED(int, add, (struct sconce_sock *s, void *ctx), (s, t->ctx))
@@ -457,7 +475,7 @@ tracer_new(struct sconce_loop *l)
 	t->ctx = l->ctx;
 	t->loop = l;
 	t->table = (struct sconce_backend){
-		.size = be->size, .name = be->name,
+		.size = sizeof(t->table), .name = be->name,
 		.init = be->init, .fini = trace_fini, .fork = be->fork != NULL ? trace_fork : NULL,
 		.add = trace_add, .arm = trace_arm, .watch_hup = trace_watch_hup, .del = trace_del,
 		.run = trace_run, .wake = trace_wake, .now = trace_now,
@@ -472,6 +490,7 @@ tracer_new(struct sconce_loop *l)
 		.listen = trace_listen, .connect = trace_connect, .getsockopt = trace_getsockopt,
 		.setsockopt = trace_setsockopt, .getsockname = trace_getsockname, .getpeername = trace_getpeername,
 		.shutdown = trace_shutdown, .close = trace_close, .alloc = trace_alloc,
+		.recvmmsg = trace_recvmmsg, .sendmmsg = trace_sendmmsg, .recvmsg = trace_recvmsg,
 	};
 	return t;
 }

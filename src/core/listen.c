@@ -1,4 +1,4 @@
-/* Listening: opening a listener, accepting in batches, what to do when there is no fd left, limits.
+/* Listening: accepting in batches, what to do when there is no fd left, limits; listen_open.c opens listeners.
  *
  * A listener is a socket whose event_read accepts.  While it has a reason not to (l->_paused) its base is
  * paused with SCONCE_PAUSE_APP.  A spell without fds (EMFILE and its kin) begins with one event_fail and ends when
@@ -7,10 +7,7 @@
 #include "core.h"
 
 #include <inttypes.h>
-#include <netinet/tcp.h>
 #include <stdio.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 /* A batch begins with one connection: asking for a second that is not there costs more than another turn.  It doubles while
  * connections keep coming faster than that. */
@@ -86,6 +83,14 @@ sconce_listener_paused(const struct sconce_listener *l)
 }
 
 /* ---- limits ---- */
+
+void
+sconce_listener_set_batch(struct sconce_listener *l, unsigned max)
+{
+	l->_batch_max = (uint8_t)(max < 1 ? 0 : max > ACCEPT_BATCH ? ACCEPT_BATCH - 1 : max - 1);
+	if (l->_batch > l->_batch_max)
+		l->_batch = l->_batch_max;
+}
 
 static void
 judge_limit(struct sconce_listener *l)
@@ -309,7 +314,7 @@ accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 static int
 batch_of(const struct sconce_listener *l)
 {
-	return l->_backoff > 0 ? ACCEPT_BATCH : l->_batch + 1;
+	return (l->_backoff > 0 ? l->_batch_max : l->_batch) + 1;
 }
 
 static void
@@ -340,8 +345,10 @@ listener_event_read(struct sconce_sock *s)
 		}
 		failures++;
 	}
-	if (++l->_full >= ACCEPT_PATIENCE && l->_batch < ACCEPT_BATCH - 1) {
+	if (++l->_full >= ACCEPT_PATIENCE && l->_batch < l->_batch_max) {
 		l->_batch = (uint8_t)(l->_batch * 2 + 1);
+		if (l->_batch > l->_batch_max)
+			l->_batch = l->_batch_max;
 		l->_full = 0;
 	}
 	if (failures == ACCEPT_BATCH)
@@ -351,25 +358,11 @@ listener_event_read(struct sconce_sock *s)
 /* ---- ends ---- */
 
 static void
-unlink_path(const struct sconce_listener *l)
-{
-	struct stat st;
-
-	if (!l->_owns_path || l->_owner != getpid() || l->sock.reason == SCONCE_REASON_DETACH)
-		return;
-	if (lstat(l->addr.un.sun_path, &st) < 0)
-		return;
-	if ((uint64_t)st.st_dev == l->_path_dev && (uint64_t)st.st_ino == l->_path_ino)
-		unlink(l->addr.un.sun_path);
-}
-
-static void
 listener_event_close(struct sconce_sock *s)
 {
 	struct sconce_listener *l = sconce_listener_of(s);
 
 	wake(l);
-	unlink_path(l);
 	if (l->ops->event_close != NULL)
 		l->ops->event_close(l);
 }
@@ -406,216 +399,45 @@ static const struct sconce_sock_ops listener_ops = {
 	.describe = listener_describe,
 };
 
-/* ---- unix paths ---- */
-
-/* Whether nobody answers on the socket `path`: only a refused connect proves it (HZ-20). */
-static bool
-is_stale(struct sconce_loop *loop, const struct sconce_addr *a)
-{
-	int fd = loop->be->socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, loop->ctx), r;
-	bool refused;
-
-	if (fd < 0)
-		return false;
-	r = loop->be->connect(fd, &a->any, a->len, loop->ctx);
-	refused = r < 0 && errno == ECONNREFUSED;
-	loop->be->close(fd, loop->ctx);
-	return refused;
-}
-
-/* Removes what a dead process has left there.  Never anything but a socket that refuses. */
-static bool
-remove_stale(struct sconce_loop *loop, const struct sconce_addr *a)
-{
-	struct stat st, again;
-
-	if (lstat(a->un.sun_path, &st) < 0 || !S_ISSOCK(st.st_mode) || !is_stale(loop, a))
-		return false;
-	if (lstat(a->un.sun_path, &again) < 0 || again.st_dev != st.st_dev || again.st_ino != st.st_ino)
-		return false;			/* somebody was faster */
-	return unlink(a->un.sun_path) == 0;
-}
-
-static int
-bind_fd(struct sconce_loop *loop, int fd, const struct sconce_addr *a)
-{
-	return loop->be->bind(fd, &a->any, a->len, loop->ctx) < 0 ? -errno : 0;
-}
-
-/* Binds to a path, which is never more accessible than `mode`: bind(2) gives it the mode of the fd, less the
- * umask, and nobody can connect before listen(2). */
-static int
-bind_path(struct sconce_listener *l, struct sconce_loop *loop, int fd, const struct endpoint *ep)
-{
-	const char *path = ep->addr.un.sun_path;
-	struct stat st;
-	int r;
-
-	if (ep->mode >= 0)
-		fchmod(fd, (mode_t)ep->mode);
-	r = bind_fd(loop, fd, &ep->addr);
-	if (r == -EADDRINUSE && remove_stale(loop, &ep->addr))
-		r = bind_fd(loop, fd, &ep->addr);
-	if (r < 0)
-		return r;
-	if (lstat(path, &st) < 0)
-		return -errno;
-	l->_owns_path = true;
-	l->_owner = getpid();
-	l->_path_dev = st.st_dev;
-	l->_path_ino = st.st_ino;
-	if (ep->mode >= 0 && (st.st_mode & 0777) != (mode_t)ep->mode && chmod(path, (mode_t)ep->mode) < 0)
-		return -errno;
-	return 0;
-}
-
 /* ---- beginnings ---- */
 
-static int
-failed(struct sconce_fail *fail, const char *operation, int r, const struct endpoint *ep)
-{
-	char what[SCONCE_ADDR_TEXT];
-
-	sconce__fail_fill(fail, operation, -r, sconce_addr_text(&ep->addr, what, sizeof(what)));
-	return r;
-}
-
-static int
-open_socket(struct sconce_loop *loop, const struct endpoint *ep)
-{
-	int fd = loop->be->socket(ep->addr.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, loop->ctx);
-
-	return fd < 0 ? -errno : fd;
-}
-
-/* An fd that listens on the endpoint, or -errno with *fail and nothing left behind. */
-static int
-open_listening(struct sconce_listener *l, struct sconce_loop *loop, const struct endpoint *ep,
-	struct sconce_fail *fail)
-{
-	bool path = ep->addr.any.sa_family == AF_UNIX && ep->addr.un.sun_path[0] != '\0';
-	int fd = open_socket(loop, ep), r;
-
-	if (fd < 0)
-		return failed(fail, "socket", fd, ep);
-	l->addr = ep->addr;
-	r = sconce__endpoint_options(loop, fd, ep, true, fail);
-	if (r < 0)
-		goto close_fd;
-	r = path ? bind_path(l, loop, fd, ep) : bind_fd(loop, fd, &ep->addr);
-	if (r < 0) {
-		failed(fail, "bind", r, ep);
-		goto close_fd;
-	}
-	if (loop->be->listen(fd, ep->backlog > 0 ? ep->backlog : SOMAXCONN, loop->ctx) < 0) {
-		r = failed(fail, "listen", -errno, ep);
-		goto close_fd;
-	}
-	return fd;
-close_fd:
-	unlink_path(l);
-	loop->be->close(fd, loop->ctx);
-	return r;
-}
-
-/* The address with the port that the kernel chose. */
-static void
-ask_addr(struct sconce_listener *l, struct sconce_loop *loop, int fd)
-{
-	struct sconce_addr a;
-
-	memset(&a, 0, sizeof(a));
-	a.len = sizeof(a.un);
-	if (loop->be->getsockname(fd, &a.any, &a.len, loop->ctx) == 0 && a.len <= sizeof(a.un))
-		l->addr = a;
-}
-
-/* The base, on an fd that listens.  0 or -errno; then the fd is still the caller's. */
-static int
-begin(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd)
-{
-	int r;
-
-	ask_addr(l, loop, fd);
-	l->ops = ops;
-	r = sconce_sock_init(&l->sock, loop, &listener_ops, fd);
-	if (r < 0)
-		return r;
-	sconce_timer_init(&l->_retry, loop, retry_due, l);
-	sconce__timer_quiet(&l->_retry, true);
-	return 0;
-}
-
-static bool
-ops_complete(const struct sconce_listener_ops *ops)
+bool
+sconce__listener_complete(const struct sconce_listener_ops *ops)
 {
 	return ops != NULL && ops->name != NULL && ops->accept != NULL;
 }
 
 int
-sconce_listen(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops,
-	const char *endpoint, struct sconce_fail *fail_out)
+sconce_listener_set_ops(struct sconce_listener *l, const struct sconce_listener_ops *ops)
 {
-	struct sconce_fail fail;
-	struct endpoint ep;
-	int fd = -1, r;
-
-	if (!ops_complete(ops)) {
-		sconce__fail_fill(fail_out, "listen", EINVAL, "without accept or name");
+	if (!sconce__listener_complete(ops))
 		return -EINVAL;
-	}
-	memset(l, 0, sizeof(*l));
-	r = sconce__endpoint_parse(endpoint, true, &ep, &fail);
-	if (r == 0)
-		r = fd = open_listening(l, loop, &ep, &fail);
-	if ((r == -EAFNOSUPPORT || r == -EADDRNOTAVAIL) && ep.any) {	/* no v6 here */
-		int port = sconce_addr_port(&ep.addr);
-
-		memset(&ep.addr, 0, sizeof(ep.addr));
-		ep.addr.in.sin_family = AF_INET;
-		ep.addr.in.sin_port = htons((uint16_t)port);
-		ep.addr.len = sizeof(ep.addr.in);
-		r = fd = open_listening(l, loop, &ep, &fail);
-	}
-	if (r >= 0) {
-		l->_defer = ep.deferaccept > 0;
-		loop->fresh_fd = fd;
-		r = begin(l, loop, ops, fd);
-		loop->fresh_fd = -1;
-		if (r < 0) {
-			failed(&fail, "listen", r, &ep);
-			unlink_path(l);
-			loop->be->close(fd, loop->ctx);
-		}
-	}
-	if (r < 0 && fail_out != NULL)
-		*fail_out = fail;
-	return r < 0 ? r : 0;
+	l->ops = ops;
+	return 0;
 }
 
 int
-sconce_listen_fd(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd,
-	struct sconce_fail *fail_out)
+sconce__listener_begin(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops, int fd,
+	const struct sconce__path *path)
 {
-	int listening = 0, one = 1, r = 0;
-	socklen_t len = sizeof(listening);
-	char what[32];
+	struct sconce_addr a;
+	int r;
 
-	memset(l, 0, sizeof(*l));
-	if (!ops_complete(ops))
-		r = -EINVAL;
-	else if (loop->be->getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len, loop->ctx) < 0)
-		r = -errno;
-	else if (!listening)
-		r = -EINVAL;
-	if (r == 0)
-		r = begin(l, loop, ops, fd);
+	memset(&a, 0, sizeof(a));
+	a.len = sizeof(a.un);
+	if (loop->be->getsockname(fd, &a.any, &a.len, loop->ctx) == 0 && a.len <= sizeof(a.un))
+		l->addr = a;			/* with the port that the kernel chose */
+	l->ops = ops;
+	r = sconce_sock_init(&l->sock, loop, &listener_ops, fd);
+	if (r < 0)
+		return r;
+	r = sconce__path_keep(&l->sock, path);
 	if (r < 0) {
-		snprintf(what, sizeof(what), "on fd %d", fd);
-		sconce__fail_fill(fail_out, "listen", -r, what);
+		sconce__sock_remove_now(&l->sock);
 		return r;
 	}
-	if (l->addr.any.sa_family != AF_UNIX)
-		loop->be->setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one), loop->ctx);
+	sconce_listener_set_batch(l, ACCEPT_BATCH);
+	sconce_timer_init(&l->_retry, loop, retry_due, l);
+	sconce__timer_quiet(&l->_retry, true);
 	return 0;
 }

@@ -564,10 +564,19 @@ ignore_sigpipe(void)
 		signal(SIGPIPE, SIG_IGN);
 }
 
+/* A table ends with its last entry, the optional ones at its end apart. */
+static bool
+size_fits(size_t size)
+{
+	size_t least = offsetof(struct sconce_backend, recvmmsg);
+
+	return size >= least && size <= sizeof(struct sconce_backend) && (size - least) % sizeof(void (*)(void)) == 0;
+}
+
 static bool
 table_complete(const struct sconce_backend *be)
 {
-	return be->size == sizeof(*be) && be->init != NULL && be->fini != NULL && be->add != NULL &&
+	return size_fits(be->size) && be->init != NULL && be->fini != NULL && be->add != NULL &&
 	    be->arm != NULL && be->watch_hup != NULL && be->del != NULL && be->run != NULL &&
 	    be->wake != NULL && be->now != NULL && be->alloc != NULL && be->prepare != NULL &&
 	    be->recv != NULL && be->send != NULL && be->sendmsg != NULL && be->readv != NULL &&
@@ -612,6 +621,7 @@ free_memory(struct sconce_loop *l)
 	sconce__table_fini(l);
 	l_free(l, l->post);
 	l_free(l, l->read_buf);
+	l_free(l, l->scratch);
 }
 
 int

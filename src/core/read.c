@@ -45,8 +45,8 @@ result(struct sconce_sock *s, ssize_t n)
 	return -e;
 }
 
-static void
-active(struct sconce_sock *s, size_t n, size_t len)
+void
+sconce__read_active(struct sconce_sock *s, size_t n, size_t len)
 {
 	if (s->loop->depth == 0)
 		sconce__read_clock(s->loop);	/* the time of the last wait is not the time */
@@ -84,7 +84,7 @@ sconce__kernel_read(struct sconce_sock *s, void *buf, size_t len)
 	}
 	if (n <= 0)
 		return result(s, n);
-	active(s, (size_t)n, len);
+	sconce__read_active(s, (size_t)n, len);
 	return n;
 }
 
@@ -104,7 +104,21 @@ sconce__unread_drop(struct sconce_sock *s)
 	l_free(s->loop, side->unread);
 	side->unread = NULL;
 	side->unread_len = side->unread_off = side->unread_cap = 0;
+	side->offer = false;
 	sconce__side_hot(s);
+}
+
+bool
+sconce__offerable(const struct sconce_sock *s)
+{
+	const struct sconce__side *side = s->_side;
+	uint32_t paused = s->_flags & FL_PAUSED;
+
+	if (s->closed || side == NULL)
+		return false;
+	if (side->offer && !(paused & ~(uint32_t)SCONCE_PAUSE_END))
+		return true;
+	return paused == 0 && (side->unread_len > 0 || sconce__transport_pending(s));
 }
 
 void
@@ -113,8 +127,7 @@ sconce__unread_wake(struct sconce_sock *s)
 	struct sconce_loop *l = s->loop;
 	struct sconce__side *side = s->_side;
 
-	if (side == NULL || side->unread_prevp != NULL || (s->_flags & FL_PAUSED) ||
-	    (side->unread_len == 0 && !sconce__transport_pending(s)))
+	if (side == NULL || side->unread_prevp != NULL || !sconce__offerable(s))
 		return;
 	side->unread_next = l->unread;
 	if (l->unread != NULL)
@@ -122,6 +135,24 @@ sconce__unread_wake(struct sconce_sock *s)
 	side->unread_prevp = &l->unread;
 	l->unread = s;
 	sconce__feed(l);
+}
+
+int
+sconce_offer(struct sconce_sock *s)
+{
+	struct sconce__side *side;
+
+	if (s->ops->event_read == NULL)
+		return -EINVAL;
+	if (s->closed)
+		return -EBADF;
+	side = sconce__side(s);
+	if (side == NULL)
+		return -ENOMEM;
+	side->offer = true;
+	sconce__side_hot(s);
+	sconce__unread_wake(s);
+	return 0;
 }
 
 /* Room for `len` bytes in front of those pushed back. */
@@ -396,11 +427,11 @@ read_shared_slow(struct sconce_sock *s)
 	if (end_is_next(s))
 		return read_end(s);
 	if (s->_side == NULL || s->_side->unread_len == 0)
-		return read_slow(s, l->read_buf, READ_SHARED);
-	have = take(s, l->read_buf, READ_SHARED);
-	if (l->unread_offering == s || have == READ_SHARED || s->_side->end_seen || (s->_flags & SCONCE_PAUSE_END))
+		return read_slow(s, l->read_buf, SCONCE_READ_SHARED);
+	have = take(s, l->read_buf, SCONCE_READ_SHARED);
+	if (l->unread_offering == s || have == SCONCE_READ_SHARED || s->_side->end_seen || (s->_flags & SCONCE_PAUSE_END))
 		return (ssize_t)have;
-	r = read_behind(s, l->read_buf + have, READ_SHARED - have);
+	r = read_behind(s, l->read_buf + have, SCONCE_READ_SHARED - have);
 	return (ssize_t)have + (r > 0 ? r : 0);
 }
 
@@ -411,7 +442,7 @@ read_shared_first(struct sconce_sock *s, const void **data_out)
 	struct sconce_loop *l = s->loop;
 
 	s->_flags |= FL_READ_TRIED;
-	l->read_buf = l_alloc(l, READ_SHARED);
+	l->read_buf = l_alloc(l, SCONCE_READ_SHARED);
 	return l->read_buf == NULL ? -ENOMEM : sconce_read_shared(s, data_out);
 }
 
@@ -426,8 +457,8 @@ sconce_read_shared(struct sconce_sock *s, const void **data_out)
 	*data_out = l->read_buf;
 	if (!is_plain(l, s))
 		return read_shared_slow(s);
-	n = l->be->recv(s->fd, l->read_buf, READ_SHARED, 0, l->ctx);
+	n = l->be->recv(s->fd, l->read_buf, SCONCE_READ_SHARED, 0, l->ctx);
 	if (unlikely(n <= 0))
-		return read_nothing(s, s->loop->read_buf, READ_SHARED, n);
-	return read_some(s, n, READ_SHARED);
+		return read_nothing(s, s->loop->read_buf, SCONCE_READ_SHARED, n);
+	return read_some(s, n, SCONCE_READ_SHARED);
 }

@@ -107,6 +107,8 @@ sconce__arm(struct sconce_sock *s)
 		wants &= ~(unsigned)SCONCE_WRITE;	/* event_write waits for an empty queue */
 	if (s->_flags & FL_SIDE_HOT)
 		wants = sconce__transport_wants(s, wants);
+	if (s->ops->records && s->_side->blind)
+		wants &= ~(unsigned)SCONCE_WRITE;	/* it would be told at once, and in vain */
 	l->be->arm(s, wants, l->ctx);
 	if ((s->_flags & FL_IDLE_OFF) && reads)		/* though a transport may read when the fd is writable */
 		sconce__idle_resume(s);
@@ -138,6 +140,8 @@ sconce__pause_set(struct sconce_sock *s, unsigned why, bool on)
 	if (now == old || s->closed)
 		return;
 	s->_flags = (s->_flags & ~(uint32_t)FL_PAUSED) | now;
+	if (s->_flags & FL_SIDE_HOT)
+		sconce__unread_wake(s);
 	if ((old == 0) == (now == 0))
 		return;
 	if (now == 0) {
@@ -220,7 +224,7 @@ sconce__side_hot(struct sconce_sock *s)
 {
 	const struct sconce__side *side = s->_side;
 	bool hot = side != NULL && (side->unread_len > 0 || side->transport != NULL || side->transfer != NULL ||
-	    side->end_seen || (side->cap_set && side->cap < GATHER_SIZE));
+	    side->end_seen || side->offer || (side->cap_set && side->cap < GATHER_SIZE));
 
 	s->_flags = hot ? s->_flags | FL_SIDE_HOT : s->_flags & ~(uint32_t)FL_SIDE_HOT;
 }
@@ -245,6 +249,8 @@ attach_fd(struct sconce_sock *s, int fd)
 	r = l->be->add(s, l->ctx);
 	if (r < 0)
 		forget_fd(s);
+	else if (s->ops->records)
+		s->_flags |= FL_WR_END;		/* as a stream */
 	return r;
 }
 
@@ -267,6 +273,14 @@ sconce__drop_fd(struct sconce_sock *s)
 	s->_flags &= ~(uint32_t)(FL_HUP_WATCHED | FL_HUP_TOLD | FL_NOTSOCK);
 }
 
+/* A beginning that failed. */
+static COLD void
+drop_side(struct sconce_sock *s)
+{
+	l_free(s->loop, s->_side);
+	s->_side = NULL;
+}
+
 int
 sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sconce_sock_ops *ops, int fd, uint32_t flags)
 {
@@ -283,13 +297,18 @@ sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sco
 	s->fd = -1;
 	s->_flags = flags | (ops->event_read == NULL ? SCONCE_PAUSE_WISH : 0) | (fd < 0 ? FL_STUCK : 0);
 	s->_clock[0] = (uint32_t)l->now_ms;
+	if (ops->records && sconce__side(s) == NULL)
+		return -ENOMEM;
 	r = sconce__table_add(l, s);
-	if (r < 0)
+	if (r < 0) {
+		drop_side(s);
 		return r;
+	}
 	if (fd >= 0) {
 		r = attach_fd(s, fd);
 		if (r < 0) {
 			sconce__table_remove(l, s);
+			drop_side(s);
 			return r;
 		}
 		if (flags & FL_INTERNAL)
@@ -390,6 +409,22 @@ sconce_close(struct sconce_sock *s, int reason)
 }
 
 void
+sconce_close_error(struct sconce_sock *s, int reason, int errnum)
+{
+	if (s->closed)
+		return;
+	if (s->errnum == 0)
+		s->errnum = (uint16_t)errnum;
+	sconce_close(s, reason);
+}
+
+void
+sconce_set_failure(struct sconce_sock *s, const char *operation, int errnum, const char *what)
+{
+	sconce__fail_set(s, operation, errnum, what);
+}
+
+void
 sconce_abort(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
@@ -415,7 +450,7 @@ sconce_close_flush(struct sconce_sock *s, double timeout)
 
 	if (s->closed)
 		return;
-	if (s->fd < 0 && !(s->_flags & SCONCE_PAUSE_CONNECTING)) {
+	if (s->ops->records || (s->fd < 0 && !(s->_flags & SCONCE_PAUSE_CONNECTING))) {
 		sconce_close(s, SCONCE_REASON_LOCAL);
 		return;
 	}
@@ -572,8 +607,10 @@ say_farewell(struct sconce_sock *s)
 	if (s->ops->event_close != NULL)
 		CALL_HOOK(l, s, "event_close", s->reason, s->ops->event_close(s));
 	run_done(s);
-	if (s->_side != NULL)
+	if (s->_side != NULL) {
 		sconce__transport_fini(s);
+		sconce__path_gone(s);
+	}
 	if (s->fd >= 0 && !(s->_flags & FL_WATCH)) {
 		l->be->close(s->fd, l->ctx);
 		if (l->starved_count > 0)
@@ -601,6 +638,7 @@ let_go(struct sconce_sock *s)
 		l_free(l, side->unread);
 		l_free(l, side->peer);
 		l_free(l, side->fail);
+		l_free(l, side->path);
 		l_free(l, side);
 		s->_side = NULL;
 	}

@@ -347,9 +347,7 @@ sconce__fire_timeout(struct sconce_sock *s, enum sconce_timeout_kind kind)
 		CALL_HOOK(l, s, "event_timeout", kind, s->ops->event_timeout(s, kind));
 		sconce__leave(l);
 	} else if (kind != SCONCE_TIMEOUT_ALARM) {
-		if (s->errnum == 0)
-			s->errnum = ETIMEDOUT;
-		sconce_close(s, SCONCE_REASON_TIMEOUT);
+		sconce_close_error(s, SCONCE_REASON_TIMEOUT, ETIMEDOUT);
 	}
 }
 

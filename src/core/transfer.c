@@ -202,7 +202,7 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 	ssize_t n, sent;
 
 	if (l->read_buf == NULL)
-		l->read_buf = l_alloc(l, READ_SHARED);
+		l->read_buf = l_alloc(l, SCONCE_READ_SHARED);
 	if (l->read_buf == NULL || !sconce__reserve_spare(l, COPY_STEP)) {
 		sconce__sock_later(dst);		/* no memory: tried again in the next turn */
 		return PUMP_BUDGET;

@@ -11,7 +11,7 @@
 static bool
 can_send(const struct sconce_sock *s)
 {
-	return !s->closed && !(s->_flags & (FL_WR_END | FL_WR_SHUT | SCONCE_PAUSE_ENDING));
+	return !s->closed && !(s->_flags & (FL_WR_END | FL_WR_SHUT | SCONCE_PAUSE_ENDING)) && !s->ops->records;
 }
 
 /* What is written now goes behind something: items, or one that failed, whose completion decides how it goes on. */
@@ -487,6 +487,21 @@ sconce_queued_items(const struct sconce_sock *s)
 	for (const struct sconce__item *it = s->loop->marks; it != NULL; it = it->next)
 		n++;
 	return n + (s->loop->gather_len > 0);
+}
+
+uint64_t
+sconce_discard(struct sconce_sock *s)
+{
+	uint64_t bytes = s->closed ? 0 : sconce_queued(s);
+
+	if (s->closed || sconce_queued_items(s) == 0)
+		return 0;
+	sconce__count_lost(s, sconce__gather_drop(s));
+	sconce__cancel(s, -ECANCELED);
+	if (s->_side != NULL)
+		sconce__output_moved(s);
+	sconce__sock_dirty(s);
+	return bytes;
 }
 
 int

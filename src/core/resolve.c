@@ -1,0 +1,426 @@
+/* Names: look-ups in the pool's threads, joined when they are equal.  Called by connect.c, bind.c and applications.
+ *
+ *	struct sconce_resolve	one who asks: done(), a deadline
+ *	struct sconce__lookup	one question that a thread works on, and those who asked it
+ *
+ * A thread touches nothing of a look-up but its question, which does not change, and its answer, which the loop does not
+ * read before the job has come back.  A look-up whose askers have all gone stays until then, and no longer keeps the loop
+ * running. */
+#include "core.h"
+
+#include <netdb.h>
+#include <stdio.h>
+#include <strings.h>
+
+enum { ADDRS_MAX = 32 };
+
+/* A question. */
+struct question {
+	char host[256], service[64];
+	int family, type;
+	unsigned flags;
+};
+
+struct sconce_resolve {
+	struct sconce_loop *loop;
+	sconce_resolve_fn *done;
+	void *arg;
+	struct sconce_timer timer;
+	struct sconce__lookup *lookup;		/* NULL: the answer is `literal`, and a deferred call is on its way */
+	struct sconce_resolve *next, **prevp;	/* of the look-up's */
+	struct sconce_addr literal;
+	struct question q;
+};
+
+struct sconce__lookup {
+	struct sconce__lookup *next, **prevp;	/* the loop's */
+	struct sconce_loop *loop;
+	struct sconce_resolve *askers, **tail;
+	struct question q;
+	sconce_resolver_fn *fn;
+	void *arg;
+	/* the answer */
+	int count;				/* or EAI_... */
+	int errnum;				/* with EAI_SYSTEM */
+	struct sconce_addr addrs[ADDRS_MAX];
+};
+
+/* ---- the default resolver ---- */
+
+/* Names of this host itself: they have addresses whatever interfaces there are (RFC 6761, 6.3). */
+static bool
+is_loopback_name(const char *host)
+{
+	static const char *const names[] = { "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback" };
+	size_t len = strlen(host);
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasecmp(host, names[i]) == 0)
+			return true;
+	return len > 10 && strcasecmp(host + len - 10, ".localhost") == 0;
+}
+
+static int
+take_addrs(const struct addrinfo *list, struct sconce_addr *out, size_t max)
+{
+	size_t count = 0;
+
+	for (const struct addrinfo *ai = list; ai != NULL && count < max; ai = ai->ai_next) {
+		if (ai->ai_addrlen > sizeof(out->un))
+			continue;
+		memset(&out[count], 0, sizeof(out[count]));
+		memcpy(&out[count].any, ai->ai_addr, ai->ai_addrlen);
+		out[count++].len = ai->ai_addrlen;
+	}
+	return (int)count;
+}
+
+int
+sconce_resolver_default(void *arg, const char *host, const char *service, int family, int type, unsigned flags,
+	struct sconce_addr *addrs_out, size_t max)
+{
+	struct addrinfo hints = { .ai_family = family, .ai_socktype = type }, *list;
+	bool any = strcmp(host, "*") == 0;
+	int r;
+
+	(void)arg;
+	if (flags & SCONCE_RESOLVE_PASSIVE)
+		hints.ai_flags |= AI_PASSIVE;
+	/* who names a family wants it, whatever addresses the host has */
+	else if ((flags & SCONCE_RESOLVE_CONFIGURED) && family == AF_UNSPEC && !is_loopback_name(host))
+		hints.ai_flags |= AI_ADDRCONFIG;
+	if (any && family == AF_UNSPEC)
+		hints.ai_family = AF_INET6;		/* for every address, see bind.c */
+	r = getaddrinfo(any ? NULL : host, service, &hints, &list);
+	if (r != 0)
+		return r;
+	r = take_addrs(list, addrs_out, max);
+	freeaddrinfo(list);
+	return r > 0 ? r : EAI_NONAME;
+}
+
+/* ---- questions ---- */
+
+static int
+question_set(struct question *q, const char *host, const char *service, int family, int type, unsigned flags)
+{
+	memset(q, 0, sizeof(*q));
+	if (host[0] == '\0' || service[0] == '\0' || strlen(host) >= sizeof(q->host) || strlen(service) >= sizeof(q->service))
+		return -EINVAL;
+	strcpy(q->host, host);
+	strcpy(q->service, service);
+	q->family = family;
+	q->type = type;
+	q->flags = flags;
+	return 0;
+}
+
+static bool
+question_same(const struct question *a, const struct question *b)
+{
+	return strcasecmp(a->host, b->host) == 0 && strcmp(a->service, b->service) == 0 && a->family == b->family &&
+	    a->type == b->type && a->flags == b->flags;
+}
+
+static const char *
+question_text(const struct question *q, char *buf, size_t size)
+{
+	snprintf(buf, size, strchr(q->host, ':') != NULL ? "[%.60s]:%.40s" : "%.60s:%.40s", q->host, q->service);
+	return buf;
+}
+
+/* The record of a failed look-up: `errnum` alone, or an answer below 0. */
+static void
+question_failed(const struct question *q, int gai, int errnum, struct sconce_fail *fail)
+{
+	char what[SCONCE_ADDR_TEXT];
+	const char *operation = gai == EAI_SERVICE ? "getservbyname" : "getaddrinfo", *why = NULL;
+
+	question_text(q, what, sizeof(what));
+	if (gai == EAI_SYSTEM && errnum > 0)
+		gai = 0;
+	else if (gai == EAI_MEMORY)
+		errnum = ENOMEM;
+	else if (gai != 0)
+		errnum = EADDRNOTAVAIL, why = gai_strerror(gai);
+	sconce__fail_fill(fail, operation, errnum, what);
+	if (fail == NULL)
+		return;
+	fail->gai = gai;
+	if (why != NULL)
+		snprintf(fail->text, sizeof(fail->text), "%s %s: %s", operation, what, why);
+	sconce__text_clean(fail->text);
+}
+
+int
+sconce__resolve_now(struct sconce_loop *l, const char *host, const char *service, int family, int type,
+	struct sconce_addr *addrs, size_t max, struct sconce_fail *fail)
+{
+	sconce_resolver_fn *fn = l->resolver != NULL ? l->resolver : sconce_resolver_default;
+	struct sconce_fail failure;
+	struct question q;
+	int r = question_set(&q, host, service, family, type, SCONCE_RESOLVE_PASSIVE);
+
+	if (r < 0) {
+		sconce__fail_fill(fail, "parse", -r, "host or service");
+		return r;
+	}
+	r = fn(l->resolver_arg, q.host, q.service, q.family, q.type, q.flags, addrs, max);
+	if (r > 0)
+		return (size_t)r < max ? r : (int)max;
+	question_failed(&q, r < 0 ? r : EAI_NONAME, errno, &failure);
+	if (fail != NULL)
+		*fail = failure;
+	return -failure.errnum;
+}
+
+void
+sconce_set_resolver(struct sconce_loop *l, sconce_resolver_fn *fn, void *arg)
+{
+	l->resolver = fn;
+	l->resolver_arg = arg;
+}
+
+/* ---- those who ask ---- */
+
+static void
+unlink_asker(struct sconce_resolve *r)
+{
+	struct sconce__lookup *u = r->lookup;
+
+	if (u == NULL)
+		return;
+	*r->prevp = r->next;
+	if (r->next != NULL)
+		r->next->prevp = r->prevp;
+	else
+		u->tail = r->prevp;
+	if (u->askers == NULL)
+		sconce__keep(u->loop, -1);	/* nobody waits for the answer */
+	r->lookup = NULL;
+}
+
+/* Tells the end, and frees the asker. */
+static void
+finish(struct sconce_resolve *r, const struct sconce_addr *addrs, size_t count, const struct sconce_fail *fail)
+{
+	struct sconce_loop *l = r->loop;
+	sconce_resolve_fn *done = r->done;
+	void *arg = r->arg;
+
+	sconce_timer_stop(&r->timer);
+	unlink_asker(r);
+	l_free(l, r);
+	done(l, arg, addrs, count, fail);
+}
+
+static void
+expired(struct sconce_timer *t, void *arg)
+{
+	struct sconce_resolve *r = arg;
+	struct sconce_fail fail;
+
+	(void)t;
+	question_failed(&r->q, 0, ETIMEDOUT, &fail);
+	finish(r, NULL, 0, &fail);
+}
+
+/* ---- look-ups ---- */
+
+/* In a thread. */
+static void
+work(void *arg)
+{
+	struct sconce__lookup *u = arg;
+	sconce_resolver_fn *fn = u->fn != NULL ? u->fn : sconce_resolver_default;
+
+	u->count = fn(u->arg, u->q.host, u->q.service, u->q.family, u->q.type, u->q.flags, u->addrs, ADDRS_MAX);
+	u->errnum = errno;
+	if (u->count > ADDRS_MAX)
+		u->count = ADDRS_MAX;
+	if (u->count == 0)
+		u->count = EAI_NONAME;
+}
+
+static void
+forget(struct sconce__lookup *u)
+{
+	*u->prevp = u->next;
+	if (u->next != NULL)
+		u->next->prevp = u->prevp;
+}
+
+/* The job is back.  Its thread may have stayed behind in a parent process: then it is begun again. */
+static void
+answered(struct sconce_loop *l, void *arg, int status)
+{
+	struct sconce__lookup *u = arg;
+	struct sconce_fail fail;
+	int r = status;
+
+	if (u->askers != NULL && status == -ECANCELED && !l->freeing) {
+		r = sconce_work(l, work, answered, u);
+		if (r == 0)
+			return;
+	}
+	if (r < 0)
+		question_failed(&u->q, 0, -r, &fail);
+	else if (u->count < 0)
+		question_failed(&u->q, u->count, u->errnum, &fail);
+	forget(u);
+	while (u->askers != NULL) {
+		if (r < 0 || u->count < 0)
+			finish(u->askers, NULL, 0, &fail);
+		else
+			finish(u->askers, u->addrs, (size_t)u->count, NULL);
+	}
+	sconce__keep(l, 1);			/* with the last asker the job's own reference went, which goes again now */
+	l_free(l, u);
+}
+
+static struct sconce__lookup *
+find(const struct sconce_loop *l, const struct question *q)
+{
+	struct sconce__lookup *u = l->lookups;
+
+	while (u != NULL && (!question_same(&u->q, q) || u->fn != l->resolver || u->arg != l->resolver_arg))
+		u = u->next;
+	return u;
+}
+
+/* Makes one, whose first asker is to come. */
+static int
+lookup_new(struct sconce_loop *l, const struct question *q, struct sconce__lookup **out)
+{
+	struct sconce__lookup *u = sconce__zalloc(l, sizeof(*u));
+	int r;
+
+	if (u == NULL)
+		return -ENOMEM;
+	u->loop = l;
+	u->q = *q;
+	u->fn = l->resolver;
+	u->arg = l->resolver_arg;
+	u->tail = &u->askers;
+	r = sconce_work(l, work, answered, u);
+	if (r < 0) {
+		l_free(l, u);
+		return r;
+	}
+	sconce__keep(l, -1);			/* until somebody asks */
+	u->next = l->lookups;
+	u->prevp = &l->lookups;
+	if (u->next != NULL)
+		u->next->prevp = &u->next;
+	l->lookups = u;
+	*out = u;
+	return 0;
+}
+
+static void
+join(struct sconce__lookup *u, struct sconce_resolve *r)
+{
+	if (u->askers == NULL)
+		sconce__keep(u->loop, 1);
+	r->lookup = u;
+	r->next = NULL;
+	r->prevp = u->tail;
+	*u->tail = r;
+	u->tail = &r->next;
+}
+
+/* ---- the calls ---- */
+
+static bool
+is_literal(const struct question *q, struct sconce_addr *out)
+{
+	struct sconce_endpoint ep;
+
+	if (strcmp(q->host, "*") == 0 && !(q->flags & SCONCE_RESOLVE_PASSIVE))
+		return false;
+	sconce_endpoint_init(&ep);
+	ep.family = q->family;
+	strcpy(ep.host, q->host);
+	strcpy(ep.service, q->service);
+	return sconce__endpoint_addr(&ep, out) == 0;
+}
+
+/* The answer that needed no look-up.  The asker may have gone, but for its memory. */
+static void
+tell_literal(struct sconce_loop *l, void *arg, int status)
+{
+	struct sconce_resolve *r = arg;
+	struct sconce_addr a = r->literal;
+	struct sconce_fail fail;
+
+	if (r->done == NULL) {
+		l_free(l, r);
+	} else if (status < 0) {
+		question_failed(&r->q, 0, -status, &fail);
+		finish(r, NULL, 0, &fail);
+	} else {
+		finish(r, &a, 1, NULL);
+	}
+}
+
+/* Finds or makes the look-up, or the answer. */
+static int
+ask(struct sconce_resolve *r, double timeout)
+{
+	struct sconce_loop *l = r->loop;
+	struct sconce__lookup *u;
+	int e;
+
+	if (is_literal(&r->q, &r->literal))
+		return sconce_defer(l, NULL, tell_literal, r);
+	u = find(l, &r->q);
+	e = u != NULL ? 0 : lookup_new(l, &r->q, &u);
+	if (e < 0)
+		return e;
+	join(u, r);
+	if (timeout > 0)
+		sconce_timer_start(&r->timer, timeout);
+	return 0;
+}
+
+int
+sconce_resolve(struct sconce_loop *l, const char *host, const char *service, int family, int type, unsigned flags,
+	double timeout, sconce_resolve_fn *done, void *arg, struct sconce_resolve **resolve_out)
+{
+	struct sconce_resolve *r;
+	int e;
+
+	if (l->freeing)
+		return -EAGAIN;
+	r = sconce__zalloc(l, sizeof(*r));
+	if (r == NULL)
+		return -ENOMEM;
+	r->loop = l;
+	r->done = done;
+	r->arg = arg;
+	sconce_timer_init(&r->timer, l, expired, r);
+	e = question_set(&r->q, host, service, family, type, flags);
+	if (e == 0)
+		e = ask(r, timeout);
+	if (e < 0) {
+		l_free(l, r);
+		return e;
+	}
+	if (resolve_out != NULL)
+		*resolve_out = r;
+	return 0;
+}
+
+void
+sconce_resolve_cancel(struct sconce_resolve *r)
+{
+	if (r == NULL)
+		return;
+	sconce_timer_stop(&r->timer);
+	if (r->lookup == NULL) {
+		r->done = NULL;			/* its call is on its way */
+		return;
+	}
+	unlink_asker(r);
+	l_free(r->loop, r);
+}
