@@ -110,9 +110,11 @@ $(B)/static/t/%.o:		INCLUDES = -I$(<D) -I$(srcdir)/t $(patsubst %,-I$(srcdir)/sr
 
 # --- what the machine must have ---------------------------------------------------------------------
 
-# Asked once and kept in probed.mk; what is missing is said in one line, with its package.
+# Asked once and kept in probed.mk; what is missing is said in one line, with its package.  What is optional need not be there; HAVE_ZLIB=0
+# on the command line does without, and configure has asked already.
 GOALS		:= $(or $(MAKECMDGOALS),all)
-NEEDS		:= $(if $(filter-out help clean uninstall,$(GOALS)),libev)
+OPTIONAL	:= $(if $(HAVE_PCRE2),,?pcre2) $(if $(HAVE_ZLIB),,?zlib)
+NEEDS		:= $(if $(filter-out help clean uninstall,$(GOALS)),libev $(OPTIONAL))
 NEEDS		+= $(if $(filter check cover tests,$(GOALS)),check curl $(if $(VALGRIND),valgrind))
 NEEDS		+= $(if $(filter bench,$(GOALS)),$(BENCH_PEERS:%=?%))
 -include $(B)/probed.mk
@@ -123,6 +125,12 @@ include $(B)/probed.mk
 endif
 # Written above, never by a rule.
 $(B)/probed.mk: ;
+
+HAVE_PCRE2	?= $(if $(filter pcre2,$(PRESENT)),1,0)
+HAVE_ZLIB	?= $(if $(filter zlib,$(PRESENT)),1,0)
+OPTIONAL_LIBS	:= $(if $(filter 1,$(HAVE_PCRE2)),-lpcre2-8) $(if $(filter 1,$(HAVE_ZLIB)),-lz)
+OUR_CPPFLAGS	+= -DHAVE_PCRE2=$(HAVE_PCRE2) -DHAVE_ZLIB=$(HAVE_ZLIB)
+OUR_LIBS	:= $(strip $(OPTIONAL_LIBS) $(OUR_LIBS))
 
 # --- targets that people type -----------------------------------------------------------------------
 
@@ -243,7 +251,7 @@ $(B)/$(SONAME) $(B)/libsconce.so: $(B)/$(SHARED)
 $(B)/sconce.pc: $(srcdir)/src/build/sconce.pc.in FORCE
 	@mkdir -p $(@D)
 	@sed -e 's|@VERSION@|$(VERSION)|' -e 's|@prefix@|$(prefix)|' -e 's|@exec_prefix@|$(exec_prefix)|' \
-		-e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' $< >$@
+		-e 's|@libdir@|$(libdir)|' -e 's|@includedir@|$(includedir)|' -e 's|@LIBS@|$(OUR_LIBS)|' $< >$@
 
 link		= $(Q)mkdir -p $(@D) && $(LINK) -o $@ $(filter %.o %.a,$^)
 

@@ -3,11 +3,14 @@
 #define SCONCE_SCONCE_H
 
 #include <sconce/backend.h>
+#include <sconce/dgram.h>
 #include <sconce/endpoint.h>
+#include <sconce/filter.h>
 #include <sconce/inspect.h>
 #include <sconce/loop.h>
 #include <sconce/raw.h>
 #include <sconce/sock.h>
+#include <sconce/stream.h>
 #include <sconce/timer.h>
 #include <sconce/transport.h>
 #include <sconce/version.h>

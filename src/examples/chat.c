@@ -7,7 +7,9 @@
  *   - Above the high mark a member is given no more messages; they are counted.
  *   - When it has caught up (low mark) it is told how many it has missed.
  *   - Who has missed MISSED_MAX, or has read nothing for STALL_SECONDS, is closed.
- * A message is stored once, however many read it, and freed by the last completion. */
+ * A message is stored once, however many read it, and freed by the last completion.
+ *
+ * A member is a stream: the line filter gives its lines, one at a time, whatever pieces they came in. */
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -21,7 +23,7 @@
 #include <sconce/sconce.h>
 
 enum {
-	LINE_MAX_BYTES = 1024,		/* longer ones are cut into pieces of this */
+	LINE_MAX_BYTES = 1024,		/* who sends a longer one has to go */
 	MARK_LOW = 16 * 1024,		/* bytes queued for one member */
 	MARK_HIGH = 64 * 1024,
 	MISSED_MAX = 1000,		/* messages */
@@ -31,19 +33,18 @@ enum {
 
 struct room {
 	struct sconce_listener listener;
+	struct sconce_filter *lines;
 	LIST_HEAD(, member) members;
 	unsigned joined;		/* so far: gives names */
 };
 
 struct member {
-	struct sconce_sock sock;
+	struct sconce_stream stream;
 	LIST_ENTRY(member) link;	/* in the room, from accept to event_close */
 	struct room *room;
 	unsigned number;
 	unsigned missed;		/* messages since it fell behind; 0 while it keeps up */
 	bool behind;			/* above the high mark and not yet down to the low one */
-	size_t used;			/* bytes of line: what came of the next line */
-	char line[LINE_MAX_BYTES];
 };
 
 /* A text that several queues point to. */
@@ -52,13 +53,13 @@ struct message {
 	size_t len;
 	char text[];
 };
-static const struct sconce_sock_ops member_ops;
+static const struct sconce_stream_ops member_ops;
 
 static struct member *
-member_of(struct sconce_sock *s)
+member_of(struct sconce_stream *st)
 {
-	assert(s->ops == &member_ops);
-	return SCONCE_CONTAINER_OF(s, struct member, sock);
+	assert(st->ops == &member_ops);
+	return SCONCE_CONTAINER_OF(st, struct member, stream);
 }
 
 static void
@@ -83,11 +84,11 @@ member_tell(struct member *m, struct message *msg)
 	if (m->behind) {
 		m->missed++;
 		if (m->missed >= MISSED_MAX)
-			sconce_close(&m->sock, SCONCE_REASON_OVERFLOW);
+			sconce_close(&m->stream.sock, SCONCE_REASON_OVERFLOW);
 		return;
 	}
 	msg->refs++;			/* message_left() runs whatever the call returns */
-	sconce_write_ref(&m->sock, msg->text, msg->len, message_left, msg);
+	sconce_write_ref(&m->stream.sock, msg->text, msg->len, message_left, msg);
 }
 
 /* A line for all but `except` (who may be NULL). */
@@ -106,6 +107,9 @@ room_say(struct room *room, const struct member *except, const char *format, ...
 	len = vsnprintf(msg->text, SIZE, format, args);
 	va_end(args);
 	msg->len = len < SIZE ? (size_t)len : SIZE - 1;
+	for (size_t i = 0; i + 1 < msg->len; i++)
+		if (iscntrl((unsigned char)msg->text[i]))
+			msg->text[i] = '?';	/* nobody writes to the others' terminals */
 	msg->refs = 1;			/* ours, while we hand it out */
 	/* No hook runs inside our calls, so nobody leaves the list meanwhile, not even who is closed. */
 	LIST_FOREACH(m, &room->members, link)
@@ -115,87 +119,62 @@ room_say(struct room *room, const struct member *except, const char *format, ...
 }
 
 static void
-member_line(struct member *m, char *line, size_t len)
+member_event_record(struct sconce_stream *st, const struct sconce_record *rec)
 {
-	while (len > 0 && (line[len - 1] == '\n' || line[len - 1] == '\r'))
-		len--;
-	for (size_t i = 0; i < len; i++)
-		if (iscntrl((unsigned char)line[i]))
-			line[i] = '?';	/* nobody writes to the others' terminals */
-	if (len > 0)
-		room_say(m->room, m, "guest%u: %.*s\n", m->number, (int)len, line);
-}
+	struct member *m = member_of(st);
 
-/* Says all complete lines and keeps the rest; at the end, or when a line is too long, the rest is said too. */
-static void
-member_lines(struct member *m, bool all)
-{
-	char *start = m->line, *end = m->line + m->used, *newline;
-
-	while ((newline = memchr(start, '\n', (size_t)(end - start))) != NULL) {
-		member_line(m, start, (size_t)(newline + 1 - start));
-		start = newline + 1;
-	}
-	if (all || (start == m->line && m->used == sizeof(m->line))) {
-		member_line(m, start, (size_t)(end - start));
-		start = end;
-	}
-	m->used = (size_t)(end - start);
-	memmove(m->line, start, m->used);
+	if (rec->len > 0)
+		room_say(m->room, m, "guest%u: %.*s\n", m->number, (int)rec->len, (const char *)rec->data);
 }
 
 static void
-member_event_read(struct sconce_sock *s)
+member_event_fail(struct sconce_stream *st, const struct sconce_fail *fail)
 {
-	struct member *m = member_of(s);
-	ssize_t n = sconce_read(s, m->line + m->used, sizeof(m->line) - m->used);
-
-	if (n > 0)
-		m->used += (size_t)n;
-	if (n >= 0)
-		member_lines(m, n == 0);
-	if (n == 0)
-		sconce_close_flush(s, FAREWELL_SECONDS);
+	if (fail->errnum == EMSGSIZE)
+		sconce_printf(&st->sock, "* a line has at most %d bytes\n", LINE_MAX_BYTES);
+	sconce_close_flush(&st->sock, FAREWELL_SECONDS);
 }
 
 static void
-member_event_high(struct sconce_sock *s)
+member_event_high(struct sconce_stream *st)
 {
-	member_of(s)->behind = true;
+	member_of(st)->behind = true;
 }
 
 static void
-member_event_low(struct sconce_sock *s)
+member_event_low(struct sconce_stream *st)
 {
-	struct member *m = member_of(s);
+	struct member *m = member_of(st);
 
 	if (m->missed > 0)
-		sconce_printf(s, "* you were too slow and missed %u messages\n", m->missed);
+		sconce_printf(&st->sock, "* you were too slow and missed %u messages\n", m->missed);
 	m->behind = false;
 	m->missed = 0;
 }
 
 static void
-member_event_close(struct sconce_sock *s)
+member_event_close(struct sconce_stream *st)
 {
-	struct member *m = member_of(s);
+	struct member *m = member_of(st);
+	int reason = st->sock.reason;
 
 	LIST_REMOVE(m, link);
-	printf("guest%u left%s\n", m->number, s->reason == SCONCE_REASON_OVERFLOW ||
-		s->reason == SCONCE_REASON_TIMEOUT ? ", closed for being slow" : "");
+	printf("guest%u left%s\n", m->number, reason == SCONCE_REASON_OVERFLOW || reason == SCONCE_REASON_TIMEOUT ?
+		", closed for being slow" : "");
 	fflush(stdout);
 	room_say(m->room, NULL, "* guest%u left\n", m->number);
 }
 
 static void
-member_destroy(struct sconce_sock *s)
+member_destroy(struct sconce_stream *st)
 {
-	free(member_of(s));
+	free(member_of(st));
 }
 
-static const struct sconce_sock_ops member_ops = {
+static const struct sconce_stream_ops member_ops = {
 	.name = "member",
-	.event_read = member_event_read,
+	.event_record = member_event_record,
+	.event_fail = member_event_fail,
 	.event_high = member_event_high,
 	.event_low = member_event_low,
 	.event_close = member_event_close,
@@ -206,8 +185,9 @@ static int
 room_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 {
 	struct room *room = SCONCE_CONTAINER_OF(l, struct room, listener);
+	struct sconce_stream_options opts = {.filter = room->lines, .linger = FAREWELL_SECONDS};
 	struct member *m = calloc(1, sizeof(*m));
-	int result = m == NULL ? -ENOMEM : sconce_sock_init(&m->sock, l->sock.loop, &member_ops, fd);
+	int result = m == NULL ? -ENOMEM : sconce_stream_init(&m->stream, l->sock.loop, &member_ops, fd, &opts);
 	char text[SCONCE_ADDR_TEXT];
 
 	if (result < 0) {
@@ -217,14 +197,14 @@ room_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 	m->room = room;
 	m->number = ++room->joined;
 	LIST_INSERT_HEAD(&room->members, m, link);
-	if (sconce_set_marks(&m->sock, MARK_LOW, MARK_HIGH) < 0 ||
-	    sconce_set_timeout(&m->sock, SCONCE_TIMEOUT_OUTPUT, STALL_SECONDS) < 0) {
-		sconce_close(&m->sock, SCONCE_REASON_LOCAL);	/* without the policy it may not stay */
+	if (sconce_set_marks(&m->stream.sock, MARK_LOW, MARK_HIGH) < 0 ||
+	    sconce_set_timeout(&m->stream.sock, SCONCE_TIMEOUT_OUTPUT, STALL_SECONDS) < 0) {
+		sconce_close(&m->stream.sock, SCONCE_REASON_LOCAL);	/* without the policy it may not stay */
 		return 0;
 	}
 	printf("guest%u joined from %s\n", m->number, sconce_addr_text(peer, text, sizeof(text)));
 	fflush(stdout);
-	sconce_printf(&m->sock, "* you are guest%u\n", m->number);
+	sconce_printf(&m->stream.sock, "* you are guest%u\n", m->number);
 	room_say(room, m, "* guest%u joined\n", m->number);
 	return 0;
 }
@@ -253,15 +233,19 @@ main(int argc, char **argv)
 		return 2;
 	}
 	LIST_INIT(&room.members);
-	if (sconce_loop_new(NULL, &loop) < 0 ||
+	if (sconce_loop_new(NULL, &loop) < 0 || sconce_filter_line(NULL, &room.lines) < 0 ||
 	    sconce_listen(&room.listener, loop, &room_listener_ops, endpoint, &fail) < 0) {
 		fprintf(stderr, "chat: %s\n", fail.text);
 		sconce_loop_free(loop);
+		sconce_filter_unref(room.lines);
 		return 1;
 	}
+	sconce_filter_set_max_record(room.lines, LINE_MAX_BYTES);
 	sconce_signal(loop, SIGINT, interrupted, &room);
 	printf("listening on %s\n", sconce_addr_text(&room.listener.addr, text, sizeof(text)));
 	fflush(stdout);
 	sconce_loop_run(loop);
-	return sconce_loop_free(loop);
+	sconce_loop_free(loop);
+	sconce_filter_unref(room.lines);
+	return 0;
 }

@@ -32,7 +32,7 @@ flood() {
 	yes "$(printf '%0999d' 0)" | head -n "$1" | timeout 20 "$examples/client" "${address[chat]}" >/dev/null
 }
 
-# Half a line is nothing yet; a longer line than the server keeps comes in pieces.
+# Half a line is nothing yet.
 halves() {
 	printf 'one ' >&"${member[ann]}"
 	say bob "between"
@@ -54,6 +54,10 @@ t_case "control characters do not" hears ann "guest2: bell?"
 leave bob
 t_case "who leaves is missed" hears ann "guest2 left"
 leave ann
+t_case "somebody with much to say joins" join talker
+say talker "$(printf '%01025d' 0)"
+t_case "and is told how long a line may be" hears talker "at most 1024 bytes"
+leave talker
 
 t_case "a slow reader joins" join slow
 t_case "and does not hold up the others" flood 900
