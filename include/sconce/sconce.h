@@ -8,6 +8,7 @@
 #include <sconce/filter.h>
 #include <sconce/inspect.h>
 #include <sconce/loop.h>
+#include <sconce/mux.h>
 #include <sconce/raw.h>
 #include <sconce/sock.h>
 #include <sconce/stream.h>
