@@ -250,7 +250,8 @@ sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 int
 sconce_writev(struct sconce_sock *s, const struct iovec *iov, int count)
 {
-	size_t total = 0;
+	struct sconce_loop *l = s->loop;
+	size_t total = 0, at = l->gather_len;
 
 	if (count < 0)
 		return -EINVAL;
@@ -259,7 +260,12 @@ sconce_writev(struct sconce_sock *s, const struct iovec *iov, int count)
 			return -EINVAL;
 		total += iov[i].iov_len;
 	}
-	return write_pieces(s, iov, count, total);
+	if (unlikely(l->gather_for != s || total - 1 >= SEND_NOW - 1 || at + total > GATHER_SIZE))
+		return write_pieces(s, iov, count, total);
+	l->gather_len = at + total;		/* as in sconce_write() */
+	l->gather_owner = s;
+	copy_in(item_payload(l->gather) + at, iov, count);
+	return SCONCE_GATHERED;
 }
 
 int
