@@ -222,6 +222,72 @@ START_TEST(test_remove_gives_fd_back_and_purges)
 }
 END_TEST
 
+/* EM-45: with output that the peer does not take too: what it has got stays got, the rest is lost. */
+START_TEST(test_remove_with_output_stuck_gives_fd_back)
+{
+	static char big[4 * 1024 * 1024];
+	struct sconce_mux_handle *h = mux_pair(WIRE_UNIX, NULL, &peer);
+	int fd = sconce_mux_fd(h);
+
+	ck_assert_int_eq(sconce_mux_send(h, big, sizeof(big)), SCONCE_QUEUED);
+	ck_assert_uint_gt(sconce_mux_buflen(h), 0);
+	ck_assert_int_eq(sconce_mux_remove(h), fd);
+	ck_assert_uint_eq(sconce_mux_count(m), 0);
+	close(fd);
+	close(peer);
+}
+END_TEST
+
+/* A handle that is paused takes nothing, neither from the kernel nor of what it has read; then all of it comes. */
+START_TEST(test_pause_holds_input_until_resume)
+{
+	struct sconce_mux_options o = { .filter = NULL };
+	struct sconce_mux_handle *h;
+	struct sconce_event ev;
+
+	ck_assert_int_eq(sconce_filter_line(NULL, &o.filter), 0);
+	h = mux_pair(WIRE_UNIX, &o, &peer);
+	sconce_filter_unref(o.filter);
+	mux_settle();
+	say(peer, "one\r\ntwo\r\n");
+	mux_expect(SCONCE_EVENT_READ);
+	sconce_mux_pause(h);
+	say(peer, "three\r\n");
+	ck_assert_int_eq(sconce_mux_next(m, 0, &ev), 0);
+	ck_assert_int_eq(sconce_mux_next(m, 0.01, &ev), 0);
+	sconce_mux_resume(h);
+	mux_expect(SCONCE_EVENT_READ);
+	mux_expect(SCONCE_EVENT_READ);
+	ck_assert_str_eq(track_of(h)->data, "one|two|three|");
+	sconce_mux_pause(h);
+	close(peer);
+	peer = -1;
+	for (int i = 0; i < 3; i++)			/* a half-close is no reason to turn and turn */
+		ck_assert_int_ge(sconce_mux_next(m, 0.005, &ev), 0);
+	sconce_mux_close(h);
+}
+END_TEST
+
+/* A listener that is paused accepts nothing. */
+START_TEST(test_pause_listener_accepts_later)
+{
+	struct sconce_mux_handle *l;
+	struct sconce_addr a;
+	struct sconce_event ev;
+	int fd;
+
+	ck_assert_int_eq(sconce_mux_listen(m, "127.0.0.1:0", NULL, &l, NULL), 0);
+	ck_assert_int_eq(sconce_local(sconce_mux_sock(l), &a), 0);
+	sconce_mux_pause(l);
+	fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(connect(fd, &a.any, a.len), 0);
+	ck_assert_int_eq(sconce_mux_next(m, 0.01, &ev), 0);
+	sconce_mux_resume(l);
+	mux_expect(SCONCE_EVENT_ACCEPTED);
+	close(fd);
+}
+END_TEST
+
 /* What has no fd to give says so. */
 START_TEST(test_remove_connecting_or_closed_is_refused)
 {
@@ -547,6 +613,9 @@ t_suite(void)
 	tcase_add_test(c, test_meta_lives_until_closed);
 	c = mux_case(s, "end");
 	tcase_add_test(c, test_remove_gives_fd_back_and_purges);
+	tcase_add_test(c, test_remove_with_output_stuck_gives_fd_back);
+	tcase_add_test(c, test_pause_holds_input_until_resume);
+	tcase_add_test(c, test_pause_listener_accepts_later);
 	tcase_add_test(c, test_remove_connecting_or_closed_is_refused);
 	tcase_add_test(c, test_close_again_does_nothing);
 	tcase_add_test(c, test_closing_fd_is_still_open);

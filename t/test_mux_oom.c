@@ -153,7 +153,7 @@ START_TEST(test_mux_allocation_n_fails)
 		if (starve_failed == 0)
 			break;
 	}
-	ck_assert_int_gt(n, 40);
+	ck_assert_int_gt(n, 30);
 	ck_assert_int_lt(n, MAX_N);
 	sconce_filter_unref(f);
 }

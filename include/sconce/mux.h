@@ -96,7 +96,7 @@ struct sconce_mux_options {
 	bool datagram, stream;		/* its type, where it cannot be found out */
 	bool manual_accept, manual_read, manual_write;	/* tell, and do nothing */
 	bool errors;			/* of datagram sockets: errors that the network sends back (the error queue) */
-	size_t read_size;		/* bytes of one read, of one datagram; 0: 64 KiB */
+	size_t read_size;		/* bytes of one read; 0: 256 KiB, into memory that all share.  Of one datagram; 0: 65 535 */
 	size_t max_buffer;		/* bytes of input that may wait; 0: see sconce/stream.h */
 	double linger;			/* seconds that output may take after CLOSING; 0: 30 */
 	void *meta;			/* yours: sconce_mux_meta() */
@@ -164,9 +164,8 @@ SCONCE_API int sconce_mux_connect(struct sconce_mux *m, const char *endpoint, co
 	struct sconce_mux_handle **handle_out, struct sconce_fail *fail_out);
 
 /* Gives the fd back, open; queued events of the handle are dropped, free_meta runs, the handle is gone.  Unread input
- * is lost.
- * Returns the fd; or, with nothing changed, -EBADF (it has none, is closed, or is not connected yet), -EBUSY (output
- * is stuck in its queue: wait for SENT, or close it). */
+ * is lost, and so is output that the kernel has refused (wait for SENT to have it sent).
+ * Returns the fd; or, with nothing changed, -EBADF: it has none, is closed, or is not connected yet. */
 SCONCE_API int sconce_mux_remove(struct sconce_mux_handle *h);
 
 /* Closes: no more input, output is dropped; CLOSING now, CLOSED when that has been taken.  Once it is closing,
@@ -177,6 +176,11 @@ SCONCE_API void sconce_mux_close(struct sconce_mux_handle *h);
  * ACCEPTED, READY and yours; `reason` (SCONCE_REASON_USER and above, or 0) comes with CLOSED.  The connection is not
  * shut down: a process that shares the socket keeps it. */
 SCONCE_API void sconce_mux_kill(struct sconce_mux_handle *h, int reason);
+
+/* Takes no more input from a handle for now, so that it does not come faster than what it causes can be sent; goes
+ * on.  What was read already waits too; events that are queued still come.  A listener accepts nothing meanwhile. */
+SCONCE_API void sconce_mux_pause(struct sconce_mux_handle *h);
+SCONCE_API void sconce_mux_resume(struct sconce_mux_handle *h);
 
 /* Changes the filter, of input and output; input that waits is given to the new one at once.  NULL: raw.
  * Returns 0, -EINVAL (not a stream), -EBADF, -ENOMEM. */

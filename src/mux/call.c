@@ -13,6 +13,8 @@ sconce_mux_remove(struct sconce_mux_handle *h)
 	if (h->flags & H_FLUSH)
 		sconce__mux_flush(h);
 	fd = sconce_detach(h->sock, NULL, 0, NULL);
+	if (fd == -EBUSY && sconce_discard(h->sock) > 0)
+		fd = sconce_detach(h->sock, NULL, 0, NULL);
 	if (fd < 0)
 		return fd == -EINPROGRESS ? -EBADF : fd;
 	sconce__mux_purge(h, false);
@@ -116,6 +118,33 @@ sconce_mux_buflen(const struct sconce_mux_handle *h)
 	if (h->kind == SCONCE_MUX_DGRAM)
 		return sconce_dgram_queued(sconce_dgram_of(h->sock));
 	return sconce_queued(h->sock);
+}
+
+/* ---- input ---- */
+
+void
+sconce_mux_pause(struct sconce_mux_handle *h)
+{
+	h->flags |= H_PAUSED;
+	if (h->kind == SCONCE_MUX_LISTENER && !(h->flags & H_NO_INPUT))
+		sconce_listener_pause(sconce_listener_of(h->sock));
+	else
+		sconce_pause(h->sock, SCONCE_PAUSE_RATE);
+}
+
+void
+sconce_mux_resume(struct sconce_mux_handle *h)
+{
+	bool paused = h->flags & H_PAUSED;
+
+	h->flags &= ~(unsigned)H_PAUSED;
+	if (h->kind == SCONCE_MUX_LISTENER && !(h->flags & H_NO_INPUT)) {
+		sconce_listener_resume(sconce_listener_of(h->sock));
+		return;
+	}
+	sconce_resume(h->sock, SCONCE_PAUSE_RATE);
+	if (paused && !(h->flags & H_NO_INPUT) && !h->sock->closed)
+		sconce__mux_ready(h);		/* perhaps there is something that was read before */
 }
 
 /* ---- filters ---- */

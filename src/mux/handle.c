@@ -199,8 +199,6 @@ unreadable(struct sconce_mux_handle *h, int errnum)
 static void
 no_more(struct sconce_mux_handle *h, int r)
 {
-	if (r == 0)
-		r = -h->sock->errnum;		/* a send has failed, and what the peer had said before has been read */
 	if (r == 0 || r == -EBADF)
 		return;
 	if (r != -ENODATA && h->sock->errnum != 0) {
@@ -530,7 +528,7 @@ sconce__mux_pull(struct sconce_mux_handle *h, struct sconce_event *ev)
 		ev->type = SCONCE_EVENT_CAN_WRITE;
 		return true;
 	}
-	if (h->flags & H_NO_INPUT)
+	if (h->flags & (H_NO_INPUT | H_PAUSED))
 		return false;
 	return h->kind == SCONCE_MUX_DGRAM ? pull_datagram(h, ev) : pull_record(h, ev);
 }

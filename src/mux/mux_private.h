@@ -34,7 +34,8 @@ enum {
 	H_KILLED = 1 << 15,		/* no CLOSING */
 	H_GONE = 1 << 16,		/* removed, or never there: no events */
 	H_NOTSOCK = 1 << 17,
-	H_HELD = 1 << 18		/* its fd is held */
+	H_HELD = 1 << 18,		/* its fd is held */
+	H_PAUSED = 1 << 19		/* sconce_mux_pause() */
 };
 
 struct sconce_mux_handle {

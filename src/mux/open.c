@@ -94,7 +94,7 @@ static int
 init_stream(struct sconce_mux_handle *h, int fd, const struct sconce_mux_options *o)
 {
 	struct sconce_stream_options so = { .filter = o->filter, .out_filter = o->out_filter, .eof = SCONCE_EOF_MANUAL,
-		.read_size = o->read_size > 0 ? o->read_size : 64 * 1024, .max_buffer = o->max_buffer };
+		.read_size = o->read_size, .max_buffer = o->max_buffer };
 
 	return sconce_stream_init(&SCONCE_CONTAINER_OF(h, struct stream_handle, h)->stream, h->mux->loop,
 		&sconce__mux_stream_ops, fd, &so);

@@ -261,7 +261,8 @@ must_wait(struct sconce_stream *st, unsigned reads)
 {
 	if (reads == st->_max_reads)
 		later(st);
-	return reads == st->_max_reads || (st->_state & ST_SHORT) || is_stopped(st);
+	/* after a failed send what the peer had said before is read whole, and then the error is told */
+	return reads == st->_max_reads || ((st->_state & ST_SHORT) && st->_errnum == 0) || is_stopped(st);
 }
 
 /* One read for sconce_stream_next(). */
