@@ -16,10 +16,12 @@ struct workload {
 	const struct sconce_sock_ops *ops;
 	bool untimed;
 	int (*accept)(struct sconce_loop *loop, int fd);
+	const struct sconce_line_options *ends;	/* of lines */
 };
 
 static const struct workload *workload;
 static const char *target;
+static struct sconce_filter *lines;	/* NULL: the workload has none */
 
 /* Connections that were destroyed, a few, to be used again: what server of many short connections would not
  * keep them. */
@@ -399,7 +401,48 @@ pair_new(struct sconce_loop *loop, int fd)
 	return 0;
 }
 
+/* ---- lines: each is answered ---- */
+
+static void
+talker_event_record(struct sconce_stream *st, const struct sconce_record *rec)
+{
+	if (sconce_stream_put(st, rec) == SCONCE_QUEUED)
+		sconce_watch_read(&st->sock, false);
+}
+
+static void
+talker_event_drain(struct sconce_stream *st)
+{
+	sconce_watch_read(&st->sock, true);
+}
+
+static void
+talker_destroy(struct sconce_stream *st)
+{
+	free(st);
+}
+
+static const struct sconce_stream_ops talker_ops = {
+	.name = "talker", .event_record = talker_event_record, .event_drain = talker_event_drain, .destroy = talker_destroy,
+};
+
+static int
+talker_new(struct sconce_loop *loop, int fd)
+{
+	struct sconce_stream_options options = {.filter = lines};
+	struct sconce_stream *st = malloc(sizeof(*st));
+	int result = st == NULL ? -ENOMEM : sconce_stream_init(st, loop, &talker_ops, fd, &options);
+
+	if (result < 0)
+		free(st);
+	else
+		sconce_set_timeout(&st->sock, SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
+	return result;
+}
+
 /* ---- the server ---- */
+
+static const struct sconce_line_options lf = {.in_end = "\n"}, any_end = {.out_end = "\n"};
 
 static const struct workload workloads[] = {
 	{"echo", &echo_ops, .accept = conn_new},
@@ -409,6 +452,8 @@ static const struct workload workloads[] = {
 	{"broadcast", &broadcast_ops, .accept = broadcast_new},
 	{"broadcast-ref", &broadcast_ref_ops, .accept = broadcast_new},
 	{"relay", NULL, .accept = pair_new},
+	{"lines", NULL, .accept = talker_new, .ends = &lf},
+	{"lines-any", NULL, .accept = talker_new, .ends = &any_end},
 };
 
 static int
@@ -431,10 +476,12 @@ main(int argc, char **argv)
 
 	workload = server_workload(&args, workloads, sizeof(workloads) / sizeof(workloads[0]), sizeof(workloads[0]));
 	target = args.target;
-	if (workload->ops == NULL && target == NULL) {
+	if (workload->accept == pair_new && target == NULL) {
 		fprintf(stderr, "bench/ours: a relay needs a target\n");
 		return 2;
 	}
+	if (workload->ends != NULL && sconce_filter_line(workload->ends, &lines) < 0)
+		server_die("sconce_filter_line");
 	if (sconce_loop_new(NULL, &loop) < 0 ||
 	    sconce_listen(&listener, loop, &listener_ops, args.endpoint, &fail) < 0) {
 		fprintf(stderr, "bench/ours: %s\n", fail.text);

@@ -14,7 +14,7 @@ struct conn {
 	int fd;
 	uint32_t watched;		/* events epoll was asked for */
 	struct plain_rest rest;
-	char *part;			/* frames: the beginning of a message, */
+	char *part;			/* frames, lines: the beginning of a message, */
 	size_t part_len;		/* and its length */
 	size_t index;			/* broadcast: place in `all` */
 	struct conn *prev, *next;	/* timeout: the list of all, the longest idle first */
@@ -33,7 +33,7 @@ struct workload {
 static const struct workload *workload;
 static int epoll;
 static bool deferred;			/* a connection has data when it is accepted */
-static char buffer[PLAIN_FRAME + LARGE_BUFFER], answers[PLAIN_FRAME + LARGE_BUFFER];
+static char buffer[PLAIN_BUFFER + LARGE_BUFFER], answers[PLAIN_BUFFER + LARGE_BUFFER];
 static struct conn **all;		/* broadcast: every connection, `all_count` of them */
 static size_t all_count;
 static struct conn *sender;		/* broadcast: who spoke last; not read while `stuck` is not 0 */
@@ -136,26 +136,47 @@ timed_read(struct conn *c)
 	return echo_read(c);
 }
 
-/* ---- frames: messages of 64 bytes, each answered ---- */
+/* ---- beginnings of messages ---- */
 
-/* Puts what is left of the last read in front.  Returns all bytes of the buffer; 0: nothing now; -1: closed. */
+/* Reads, and puts what is left of the last read in front.  Returns all bytes of the buffer; 0: nothing now;
+ * -1: closed. */
 static ssize_t
-frames_receive(struct conn *c)
+part_receive(struct conn *c)
 {
 	ssize_t n = conn_receive(c, c->part_len);
 
+	if (n > 0 && c->part_len > 0) {
+		memcpy(buffer, c->part, c->part_len);
+		n += (ssize_t)c->part_len;
+	}
+	return n;
+}
+
+/* Keeps what is no whole message. */
+static void
+part_keep(struct conn *c, const char *data, size_t len)
+{
+	c->part_len = len;
+	if (len == 0)
+		return;
+	c->part = realloc(c->part, len);
+	if (c->part == NULL)
+		server_die("realloc");
+	memcpy(c->part, data, len);
+}
+
+/* ---- frames: messages of 64 bytes, each answered ---- */
+
+/* Returns the bytes of whole messages; 0: nothing now; -1: closed. */
+static ssize_t
+frames_receive(struct conn *c)
+{
+	ssize_t n = part_receive(c), rest = n % PLAIN_FRAME;
+
 	if (n <= 0)
 		return n;
-	if (c->part_len > 0)
-		memcpy(buffer, c->part, c->part_len);
-	n += (ssize_t)c->part_len;
-	c->part_len = (size_t)n % PLAIN_FRAME;
-	if (c->part_len > 0) {
-		if (c->part == NULL && (c->part = malloc(PLAIN_FRAME)) == NULL)
-			server_die("malloc");
-		memcpy(c->part, buffer + n - c->part_len, c->part_len);
-	}
-	return n - (ssize_t)c->part_len;
+	part_keep(c, buffer + n - rest, (size_t)rest);
+	return n - rest;
 }
 
 /* All answers of one read in one send. */
@@ -182,6 +203,33 @@ frames_each_read(struct conn *c)
 		if (!conn_send(c, buffer + at, PLAIN_FRAME))
 			return false;
 	return n >= 0;
+}
+
+/* ---- lines, each answered ---- */
+
+/* All answers of one read in one send.  What is no line yet may have as many bytes as a read; who sends more is
+ * closed. */
+static bool
+lines_read(struct conn *c)
+{
+	ssize_t n = part_receive(c);
+	const char *at = buffer, *lf;
+	size_t len = 0;
+
+	if (n <= 0)
+		return n == 0;
+	while ((lf = memchr(at, '\n', (size_t)(buffer + n - at))) != NULL) {
+		memcpy(answers + len, at, (size_t)(lf - at));
+		len += (size_t)(lf - at);
+		answers[len++] = '\n';
+		at = lf + 1;
+	}
+	if (buffer + n - at > PLAIN_BUFFER) {
+		conn_close(c);
+		return false;
+	}
+	part_keep(c, at, (size_t)(buffer + n - at));
+	return len == 0 || conn_send(c, answers, len);
 }
 
 /* ---- broadcast: what one says goes to all others ---- */
@@ -327,6 +375,7 @@ static const struct workload workloads[] = {
 	{"frames", frames_read, PLAIN_BUFFER, .eager = false},
 	{"frames-ours", frames_read, LARGE_BUFFER, .eager = true},
 	{"frames-each", frames_each_read, PLAIN_BUFFER, .eager = false},
+	{"lines", lines_read, PLAIN_BUFFER, .eager = false},
 	{"broadcast", broadcast_read, PLAIN_BUFFER, .broadcasts = true},
 	{"timeout", timed_read, PLAIN_BUFFER, .timed = true},
 };

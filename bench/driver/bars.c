@@ -1,7 +1,8 @@
 /* What must hold.  A bar on CPU time holds when the lower end of the interval of the median ratio is under it;
  * where the machine's own noise is as large as what is left, also when it is under the control's median +
- * 0.02.  A bar on a count holds when the count does.  What disturbs a run can only add, so of both its long and its
- * short run the least of two to five takes is judged. */
+ * 0.02.  A bar on a rate is one on the time between two messages, and judged the same way.  A bar on a count holds
+ * when the count does.  What disturbs a run can only add, so of both its long and its short run the least of two to
+ * five takes is judged. */
 #include "driver.h"
 
 #include <math.h>
@@ -22,6 +23,8 @@ struct bar {
 	const char *against;			/* NULL: all peers in the cell, or nobody */
 	double (*count)(const struct bar *b);	/* NULL: CPU */
 	bool control;				/* the control + CONTROL_SLACK will do */
+	double (*figure)(const struct sample *s);	/* NULL: CPU */
+	const char *group;			/* that it can be asked for by; NULL: none of its own */
 };
 
 static struct bar bars[BARS_MAX];
@@ -234,6 +237,21 @@ static const struct bar fixed[] = {
 	 .against = "raw, splice"},
 	{"relay-stream-10-cpu", "CPU of relaying 1 MiB, 10 connections / a raw splice", 1.06, "relay-1m-10", "ours",
 	 .against = "raw, splice"},
+	{"lines-cpu", "CPU of a line / raw's memchr and one send", 1.5, "lines", "ours", .against = "raw",
+	 .group = "streams"},
+	/* AC-27 */
+	{"lines-poe", "CPU of a line / POE's", 0.1, "lines", "ours", .against = "POE", .group = "streams"},
+	{"mux-cpu", "CPU of a 64-byte echo, 50 connections, pulled / pushed", 1.3, "mux", "mux", .against = "push",
+	 .group = "streams"},
+	/* AC-26 */
+	{"idle-push-cpu", "CPU of a 64-byte echo, pushed, beside 900 idle connections / alone", 1.2, "beside-idle",
+	 "push, 900 idle", .against = "push", .group = "streams"},
+	{"idle-push-rate", "time of a 64-byte echo, pushed, beside 900 idle connections / alone", 1.25, "beside-idle",
+	 "push, 900 idle", .against = "push", .figure = sample_pause, .group = "streams"},
+	{"idle-mux-cpu", "CPU of a 64-byte echo, pulled, beside 900 idle connections / alone", 1.2, "beside-idle",
+	 "mux, 900 idle", .against = "mux", .group = "streams"},
+	{"idle-mux-rate", "time of a 64-byte echo, pulled, beside 900 idle connections / alone", 1.25, "beside-idle",
+	 "mux, 900 idle", .against = "mux", .figure = sample_pause, .group = "streams"},
 };
 
 static bool
@@ -279,7 +297,7 @@ static bool
 selected(const struct bar *b, const char *name)
 {
 	return strcmp(b->name, name) == 0 || strcmp(name, "all") == 0 ||
-	    strcmp(name, b->count != NULL ? "counts" : "cpu") == 0;
+	    (b->group != NULL && strcmp(b->group, name) == 0) || strcmp(name, b->count != NULL ? "counts" : "cpu") == 0;
 }
 
 bool
@@ -295,8 +313,8 @@ void
 bars_list(void)
 {
 	for (int i = 0; i < bar_count; i++)
-		printf("%-28s %-7s <= %-7g %s\n", bars[i].name, bars[i].count != NULL ? "counts" : "cpu", bars[i].limit,
-			bars[i].what);
+		printf("%-28s %-6s %-8s <= %-7g %s\n", bars[i].name, bars[i].count != NULL ? "counts" : "cpu",
+			bars[i].group != NULL ? bars[i].group : "", bars[i].limit, bars[i].what);
 }
 
 /* ---- judging ---- */
@@ -355,7 +373,8 @@ ratio_for(const struct bar *b, const struct run *run, struct spread *out, const 
 
 	*whom = b->against;
 	if (b->against != NULL)
-		return ratio_of(run, b->server, b->against, out);
+		return ratio_of_figure(run, b->server, b->against, b->figure != NULL ? b->figure : sample_micros,
+			out);
 	for (const struct server *peer = run->cell->servers; peer->name != NULL; peer++) {
 		if (peer->role != ROLE_PEER)
 			continue;
@@ -380,6 +399,11 @@ judge_run(const struct bar *b, const struct run *run, struct verdict *v)
 	double limit = b->limit;
 
 	lacking = NULL;
+	if (b->against != NULL && run_track(run, b->against)->skipped) {
+		v->outcome = BAR_UNKNOWN;
+		snprintf(v->text, sizeof(v->text), "%s is not here", b->against);
+		return;
+	}
 	if (!ratio_for(b, run, &s, &whom)) {
 		v->outcome = BAR_MISSED;
 		snprintf(v->text, sizeof(v->text), "a server has failed");

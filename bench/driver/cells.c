@@ -105,6 +105,33 @@ static const struct server stream_relay_servers[] = {
 	{.name = NULL},
 };
 
+static const struct server lines_servers[] = {
+	{"raw", ROLE_REFERENCE, "raw", "lines", .listen = NULL},
+	{"ours", ROLE_OURS, "ours", "lines", .listen = NULL},
+	{"raw again", ROLE_CONTROL, "raw", "lines", .listen = NULL},
+	{"ours, any end", ROLE_OTHER, "ours", "lines-any", .listen = NULL},
+	{"POE", ROLE_OTHER, "poe-lines", "lines", .rare = true, .module = "POE"},
+	{.name = NULL},
+};
+
+static const struct server mux_servers[] = {
+	{"push", ROLE_REFERENCE, "ours", "echo", .listen = NULL},
+	{"mux", ROLE_OURS, "mux", "echo", .listen = NULL},
+	{"push again", ROLE_CONTROL, "ours", "echo", .listen = NULL},
+	{"raw", ROLE_OTHER, "raw", "echo", .listen = NULL},
+	{.name = NULL},
+};
+
+/* Each beside itself with others that are silent. */
+static const struct server beside_idle_servers[] = {
+	{"push", ROLE_REFERENCE, "ours", "echo", .listen = NULL},
+	{"push, 900 idle", ROLE_OURS, "ours", "echo", .idle = 900},
+	{"push again", ROLE_CONTROL, "ours", "echo", .listen = NULL},
+	{"mux", ROLE_OTHER, "mux", "echo", .listen = NULL},
+	{"mux, 900 idle", ROLE_OTHER, "mux", "echo", .idle = 900},
+	{.name = NULL},
+};
+
 struct cell cells[CELLS_MAX];
 int cell_count;
 
@@ -172,6 +199,14 @@ static const struct cell others[] = {
 	{.name = "relay-1m-10", .what = "relay of 1 MiB messages, 10 connections",
 	 .mode = "echo", .conns = 10, .size = 1 << 20, .depth = 1, .target = true, .servers = stream_relay_servers,
 	 .timed = true},
+	{.name = "lines", .what = "16 lines of 64 bytes a write, each answered, 50 connections",
+	 .mode = "echo", .conns = 50, .size = 64, .depth = 16, .batch = true, .lines = true, .servers = lines_servers,
+	 .timed = true, .quick = true, .few = 16000, .many = 96000},
+	{.name = "mux", .what = "64-byte echo, 50 connections, the multiplexer / the push interface",
+	 .mode = "echo", .conns = 50, .size = 64, .depth = 1, .servers = mux_servers,
+	 .timed = true, .quick = true, .few = 5000, .many = 25000},
+	{.name = "beside-idle", .what = "64-byte echo, 1 connection, with and without 900 that are idle",
+	 .mode = "echo", .conns = 1, .size = 64, .depth = 1, .servers = beside_idle_servers, .timed = true},
 	{.name = "idle", .what = "9000 connections, one message each, then nothing (memory)",
 	 .mode = "idle", .conns = 9000, .size = 64, .depth = 1, .servers = timeout_servers},
 };
@@ -212,8 +247,30 @@ server_find(const struct cell *cell, const char *name)
 	return NULL;
 }
 
+const char *
+server_path(const struct server *server)
+{
+	return server->module != NULL ? process_script(server->program) : process_path(server->program);
+}
+
+/* Whether Perl has a module; the last answer is kept. */
+static bool
+has_module(const char *module)
+{
+	static const char *asked;
+	static bool has;
+	char option[64];
+
+	if (asked == NULL || strcmp(asked, module) != 0) {
+		snprintf(option, sizeof(option), "-M%s", module);
+		has = process_succeeds((const char *[]){"perl", option, "-e", "1", NULL});
+		asked = module;
+	}
+	return has;
+}
+
 bool
 server_built(const struct server *server)
 {
-	return access(process_path(server->program), X_OK) == 0;
+	return access(server_path(server), X_OK) == 0 && (server->module == NULL || has_module(server->module));
 }

@@ -29,7 +29,7 @@ enum role {
 	ROLE_CONTROL,			/* the reference again */
 	ROLE_OURS,
 	ROLE_PEER,			/* libev, libevent, libuv */
-	ROLE_OTHER			/* a variant of the reference */
+	ROLE_OTHER			/* a variant of the reference or of ours, or what nobody would choose for speed */
 };
 
 /* A program beside the driver, in one of its workloads. */
@@ -39,6 +39,8 @@ struct server {
 	const char *program, *workload;
 	const char *listen;		/* ADDRESS:PORT and options; NULL: 127.0.0.1:0 */
 	bool rare;			/* far from the best with many connections: played in every fifth round only then */
+	size_t idle;			/* so many further connections, that say nothing, are there */
+	const char *module;		/* of Perl, if the program is a script beside bench/run that uses it; else NULL */
 };
 
 /* A workload in one size: what is put to several servers in the same rounds. */
@@ -47,6 +49,7 @@ struct cell {
 	const char *mode;		/* of the load */
 	size_t conns, size, depth;
 	bool batch;			/* the load waits for all `depth` */
+	bool lines;			/* messages are lines */
 	bool target;			/* the servers relay to an echo server beside the load */
 	uint64_t messages;		/* a slice is so many; 0: a slice is a time */
 	const struct server *servers;
@@ -62,8 +65,9 @@ void cells_make(void);
 const struct cell *cell_find(const char *name);
 int cell_servers(const struct cell *cell);
 const struct server *server_find(const struct cell *cell, const char *name);
-/* Whether the server's program was built (a peer's library may not be here). */
+/* Whether the server's program was built, or its script can run (a peer's library may not be here). */
 bool server_built(const struct server *server);
+const char *server_path(const struct server *server);
 
 /* ---- process.c ---- */
 
@@ -78,12 +82,15 @@ struct process {
 struct running {
 	struct process server, target;	/* pid 0: none */
 	pid_t pid;			/* of the server itself; `server` may be a tool that runs it */
+	size_t idle;			/* connections that the load adds */
 	char address[64];
 };
 
 /* Where the programs are, and the CPUs. */
 void process_prepare(void);
 const char *process_path(const char *program);
+/* The same of a script, which is not built. */
+const char *process_script(const char *script);
 /* The server's CPU, the load's; -1: any. */
 int process_server_cpu(void);
 int process_load_cpu(void);
@@ -143,8 +150,9 @@ extern int run_count;
 /* The last run of a cell, or NULL. */
 struct run *run_find(const char *cell);
 const struct track *run_track(const struct run *run, const char *server);
-/* CPU microseconds of a message. */
+/* CPU microseconds of a message; microseconds between two, which are what its rate is made of. */
 double sample_micros(const struct sample *s);
+double sample_pause(const struct sample *s);
 /* Seconds that a round of one server will take, by experience. */
 double play_weight(const struct cell *cell, const struct settings *s);
 
@@ -187,6 +195,9 @@ struct spread {
 struct spread spread_of(double *values, int count);
 /* The paired ratios of two servers of a run.  False when one of them has no figures. */
 bool ratio_of(const struct run *run, const char *server, const char *reference, struct spread *out);
+/* The same of another figure. */
+bool ratio_of_figure(const struct run *run, const char *server, const char *reference,
+	double (*figure)(const struct sample *s), struct spread *out);
 /* The same of one figure of a server.  False when it has none. */
 bool figure_of(const struct run *run, const char *server, double (*figure)(const struct sample *s), struct spread *out);
 
@@ -204,7 +215,7 @@ extern int verdict_count;
 
 void bars_make(void);
 void bars_list(void);
-/* Whether there is a bar of this name, or a group: counts, cpu, all. */
+/* Whether there is a bar of this name, or a group: counts, cpu, streams, all. */
 bool bars_known(const char *name);
 /* Judges the bars with this name or of this group, measuring what was not measured.  What is missed is
  * measured again: a count up to five times, a cell once. */

@@ -128,7 +128,7 @@ put_track(const struct run *run, const struct server *server, const struct track
 	put_member("program", server->program);
 	fprintf(file, ", ");
 	put_member("workload", server->workload);
-	fprintf(file, ", \"skipped\": %s, \"failed\": ", t->skipped ? "true" : "false");
+	fprintf(file, ", \"idle\": %zu, \"skipped\": %s, \"failed\": ", server->idle, t->skipped ? "true" : "false");
 	if (t->failed[0] != '\0')
 		put_text(t->failed);
 	else
@@ -151,9 +151,9 @@ put_run(const struct run *run)
 	fprintf(file, ", ");
 	put_member("what", cell->what);
 	fprintf(file,
-		", \"attempt\": %d, \"mode\": \"%s\", \"conns\": %zu, \"size\": %zu, \"depth\": %zu,\n"
+		", \"attempt\": %d, \"mode\": \"%s\", \"conns\": %zu, \"size\": %zu, \"depth\": %zu, \"lines\": %s,\n"
 		"      \"servers\": [\n",
-		run->attempt, cell->mode, cell->conns, cell->size, cell->depth);
+		run->attempt, cell->mode, cell->conns, cell->size, cell->depth, cell->lines ? "true" : "false");
 	for (int i = 0; cell->servers[i].name != NULL; i++) {
 		fprintf(file, "%s", i > 0 ? ",\n" : "");
 		put_track(run, &cell->servers[i], &run->tracks[i]);

@@ -20,7 +20,7 @@ usage(void)
 {
 	fprintf(stderr, "usage: run [--rounds N] [--seconds S] [--warm-up S] [--json FILE] [--plot FILE] [CELL...]\n"
 		"       run [OPTIONS] --full          every cell, every count, every bar\n"
-		"       run [OPTIONS] --bar NAME...   bars, or groups of them: counts, cpu, all\n"
+		"       run [OPTIONS] --bar NAME...   bars, or groups of them: counts, cpu, streams, all\n"
 		"       run --cells                   lists the cells\n"
 		"       run --bars                    lists the bars and their limits\n");
 	exit(2);
@@ -165,11 +165,11 @@ count_weight(const struct options *o, const struct cell *cell)
 }
 
 /* System calls; instructions in longer runs, and where events come in batches, as one connection's say little;
- * memory. */
+ * memory.  An interpreter's would be counted for long, and tell nothing. */
 static void
 count_server(const struct options *o, const struct cell *cell, const struct server *s)
 {
-	if (s->role != ROLE_CONTROL && server_built(s)) {
+	if (s->role != ROLE_CONTROL && s->module == NULL && server_built(s)) {
 		if (strcmp(cell->mode, "idle") == 0)
 			count_memory(count_find(cell, s));
 		if (cell->many > 0)

@@ -35,6 +35,12 @@ sample_micros(const struct sample *s)
 	return s->server / (double)s->messages * 1e6;
 }
 
+double
+sample_pause(const struct sample *s)
+{
+	return s->seconds / (double)s->messages * 1e6;
+}
+
 /* A slice must see each of many connections several times. */
 static double
 slice_factor(const struct cell *cell)

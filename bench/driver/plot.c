@@ -18,7 +18,8 @@ enum {
 #define MOST 20.0
 
 /* A kind of server: the same colour in every row. */
-enum kind { OURS, OURS_VARIANT, CONTROL, RAW_VARIANT, LIBEV, LIBEVENT, BUFFEREVENT, UV_WRITE, UV_OTHER, KINDS };
+enum kind { OURS, OURS_VARIANT, CONTROL, RAW_VARIANT, LIBEV, LIBEVENT, BUFFEREVENT, UV_WRITE, UV_OTHER, POE,
+	KINDS };
 
 static const struct {
 	const char *name, *light, *dark;
@@ -32,6 +33,7 @@ static const struct {
 	{"libevent bufferevent", "#7a9a01", "#a5d32c"},
 	{"libuv uv_write", "#8250df", "#bc8cff"},
 	{"libuv, other writes", "#bf3989", "#f778ba"},
+	{"POE", "#953800", "#f0883e"},
 };
 
 static enum kind
@@ -39,8 +41,10 @@ kind_of(const struct server *server)
 {
 	if (server->role == ROLE_CONTROL)
 		return CONTROL;
-	if (strcmp(server->program, "ours") == 0)
+	if (strcmp(server->program, "ours") == 0 || strcmp(server->program, "mux") == 0)
 		return server->role == ROLE_OURS ? OURS : OURS_VARIANT;
+	if (server->module != NULL)
+		return POE;
 	if (strcmp(server->program, "libev") == 0)
 		return LIBEV;
 	if (strcmp(server->program, "libevent") == 0)

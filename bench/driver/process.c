@@ -65,6 +65,16 @@ process_path(const char *program)
 	return path;
 }
 
+const char *
+process_script(const char *script)
+{
+	static char path[sizeof(directory) + 64];
+	const char *scripts = getenv("SCRIPTS");	/* bench/run knows where it is */
+
+	snprintf(path, sizeof(path), "%s/%s", scripts != NULL ? scripts : directory, script);
+	return path;
+}
+
 int
 process_server_cpu(void)
 {
@@ -238,7 +248,7 @@ running_start(struct running *r, const struct cell *cell, const struct server *s
 	char target[64];
 	int n = 0;
 
-	*r = (struct running){.pid = 0};
+	*r = (struct running){.idle = server->idle};
 	if (cell->target && (!process_start(&r->target, load_cpu, (const char *[]){process_path("raw"), "echo",
 		NULL}) ||
 	    !listens(&r->target, target))) {
@@ -248,7 +258,7 @@ running_start(struct running *r, const struct cell *cell, const struct server *s
 	}
 	for (; tool != NULL && tool[n] != NULL; n++)
 		argv[n] = tool[n];
-	argv[n++] = process_path(server->program);
+	argv[n++] = server_path(server);
 	argv[n++] = server->workload;
 	argv[n++] = server->listen != NULL ? server->listen : "127.0.0.1:0";
 	argv[n] = cell->target ? target : NULL;
@@ -276,17 +286,18 @@ bool
 running_load(struct running *r, const struct cell *cell, uint64_t messages, double warm_up, double seconds,
 	bool keep, struct process *load)
 {
-	char conns[32], size[32], depth[32], warm[32], length[32], pid[32];
+	char conns[32], size[32], depth[32], warm[32], length[32], pid[32], idle[32];
 	const char *argv[ARGS_MAX] = {process_path("load"), cell->mode, "-c", conns, "-s", size, "-d", depth,
 		"-w", warm,
-		messages > 0 ? "-n" : "-t", length, "-p", pid};
-	int n = 14;
+		messages > 0 ? "-n" : "-t", length, "-p", pid, "-i", idle};
+	int n = 16;
 
 	snprintf(conns, sizeof(conns), "%zu", cell->conns);
 	snprintf(size, sizeof(size), "%zu", cell->size);
 	snprintf(depth, sizeof(depth), "%zu", cell->depth);
 	snprintf(warm, sizeof(warm), "%g", warm_up);
 	snprintf(pid, sizeof(pid), "%d", (int)r->pid);
+	snprintf(idle, sizeof(idle), "%zu", r->idle);
 	if (messages > 0)
 		snprintf(length, sizeof(length), "%llu", (unsigned long long)messages);
 	else
@@ -295,6 +306,8 @@ running_load(struct running *r, const struct cell *cell, uint64_t messages, doub
 		argv[n++] = "-k";
 	if (cell->batch)
 		argv[n++] = "-b";
+	if (cell->lines)
+		argv[n++] = "-l";
 	if (cell->target)
 		argv[n++] = "-y";
 	argv[n++] = r->address;

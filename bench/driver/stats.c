@@ -44,7 +44,8 @@ has_figures(const struct track *t)
 }
 
 bool
-ratio_of(const struct run *run, const char *server, const char *reference, struct spread *out)
+ratio_of_figure(const struct run *run, const char *server, const char *reference,
+	double (*figure)(const struct sample *s), struct spread *out)
 {
 	const struct track *a = run_track(run, server), *b = run_track(run, reference);
 	double ratios[ROUNDS_MAX];
@@ -54,11 +55,17 @@ ratio_of(const struct run *run, const char *server, const char *reference, struc
 		return false;
 	for (int i = 0; i < run->rounds; i++)
 		if (a->samples[i].messages > 0 && b->samples[i].messages > 0)
-			ratios[count++] = sample_micros(&a->samples[i]) / sample_micros(&b->samples[i]);
+			ratios[count++] = figure(&a->samples[i]) / figure(&b->samples[i]);
 	if (count == 0)
 		return false;
 	*out = spread_of(ratios, count);
 	return true;
+}
+
+bool
+ratio_of(const struct run *run, const char *server, const char *reference, struct spread *out)
+{
+	return ratio_of_figure(run, server, reference, sample_micros, out);
 }
 
 bool

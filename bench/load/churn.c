@@ -24,7 +24,7 @@ visit_begin(struct load *l, struct visit *v)
 	setsockopt(v->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	if (connect(v->fd, (const struct sockaddr *)&l->opts.addr, sizeof(l->opts.addr)) < 0)
 		die_errno("connect");
-	v->got_at = at = l->done % PERIOD;
+	v->got_at = at = load_place(l, l->done);
 	v->got = 0;
 	load_send(l, v->fd, &at, &owed);
 	if (owed > 0)

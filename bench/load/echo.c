@@ -58,7 +58,7 @@ load_echo(struct load *l)
 	l->state = conns;
 	l->event = echo_event;
 	for (size_t i = 0; i < l->opts.conns; i++) {
-		conns[i].sent_at = conns[i].got_at = i % PERIOD;
+		conns[i].sent_at = conns[i].got_at = load_place(l, i);
 		conns[i].to_send = l->opts.depth * l->opts.size;
 		conn_send(l, &conns[i]);
 	}

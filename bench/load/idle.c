@@ -15,11 +15,11 @@ void
 load_idle(struct load *l)
 {
 	for (size_t i = 0; i < l->opts.conns; i++) {
-		size_t at = i % PERIOD, owed = l->opts.size;
+		size_t at = load_place(l, i), owed = l->opts.size;
 		int fd = load_connect(l);
 
 		load_send(l, fd, &at, &owed);
-		answered(l, fd, i % PERIOD);
+		answered(l, fd, load_place(l, i));
 	}
 	printf("idle\n");
 	fflush(stdout);

@@ -12,12 +12,14 @@
 
 enum {
 	EVENTS = 256,
-	PERIOD = 251,			/* of the pattern: prime, so that a message sent twice or skipped shows */
+	PERIOD = 251,			/* of the pattern, in units: prime, so that a message sent twice or skipped shows */
 	BUFFER = 256 * 1024
 };
 
 struct options {
 	size_t conns, size, depth;
+	size_t idle;			/* further connections, that say nothing */
+	bool lines;			/* messages are lines */
 	bool batch;			/* the next `depth` messages go when all of the last have come back */
 	bool keep;			/* holds its connections when it has printed its line, until it is killed */
 	bool yield;			/* gives its CPU to others that could run while nothing is there */
@@ -30,7 +32,8 @@ struct options {
 struct load {
 	struct options opts;
 	int epoll;
-	const char *pattern;		/* PERIOD + BUFFER */
+	size_t unit, period;		/* bytes after which the pattern may be entered, and repeats itself */
+	const char *pattern;		/* period + BUFFER */
 	char *buffer;			/* of BUFFER bytes */
 	uint64_t done;			/* messages that came back */
 	void (*event)(struct load *l, void *arg, uint32_t events);
@@ -49,6 +52,9 @@ _Noreturn void die_errno(const char *what);
 /* A blocking connection that is reset, not ended, when it is closed: so nothing stays behind that the next
  * round meets. */
 int load_connect(const struct load *l);
+
+/* Where in the pattern the `i`-th of those begins that begin at different places. */
+size_t load_place(const struct load *l, uint64_t i);
 
 /* Watches `fd`, for the first time if `was` is 0.  Returns `events`. */
 uint32_t load_watch(struct load *l, int fd, void *arg, uint32_t was, uint32_t events);

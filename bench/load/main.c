@@ -1,7 +1,7 @@
 /* The load: one process that drives a server, checks every byte that comes back, and never sleeps while it measures.
  *
- *	load MODE [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-k] [-y] [-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID]
- *		ADDRESS:PORT
+ *	load MODE [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-l] [-i IDLE] [-k] [-y] [-w WARM_UP]
+ *		[-t SECONDS | -n MESSAGES] [-p PID] ADDRESS:PORT
  *
  *	echo		each connection has DEPTH messages of SIZE bytes in flight; with -b the next DEPTH go when
  *			all are back
@@ -10,6 +10,8 @@
  *	broadcast	one sender, CONNECTIONS receivers of each message; a message is a delivery
  *	idle		one message on each connection; then it prints "idle" and holds them until its end
  *
+ * With -l messages are lines: printable letters and, as the last of SIZE bytes, LF.  With -i so many further
+ * connections, which say nothing and are to be told nothing, stand before the first message.
  * With -k the connections stay open after that line, so that a server whose calls are counted does not close them.
  * After WARM_UP seconds it counts for SECONDS, or until MESSAGES have come back, and prints one line:
  *
@@ -30,6 +32,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+enum { LETTERS = '~' - '!' + 1 };
 
 /* The three clocks and the count, at one moment. */
 struct mark {
@@ -88,6 +92,12 @@ load_connect(const struct load *l)
 	return fd;
 }
 
+size_t
+load_place(const struct load *l, uint64_t i)
+{
+	return (size_t)(i % PERIOD) * l->unit;
+}
+
 uint32_t
 load_watch(struct load *l, int fd, void *arg, uint32_t was, uint32_t events)
 {
@@ -109,7 +119,7 @@ load_send(const struct load *l, int fd, size_t *at, size_t *owed)
 		if (n < 0)
 			die_errno("send");
 		*owed -= (size_t)n;
-		*at = (*at + (size_t)n) % PERIOD;
+		*at = (*at + (size_t)n) % l->period;
 	}
 }
 
@@ -126,7 +136,7 @@ load_receive(const struct load *l, int fd, size_t *at)
 		die("the server closed a connection");
 	if (memcmp(l->buffer, l->pattern + *at, (size_t)n) != 0)
 		die("a wrong byte came back");
-	*at = (*at + (size_t)n) % PERIOD;
+	*at = (*at + (size_t)n) % l->period;
 	return (size_t)n;
 }
 
@@ -140,17 +150,43 @@ run(struct load *l, double until, uint64_t messages)
 
 		if (n < 0 && errno != EINTR)
 			die_errno("epoll_wait");
-		for (int i = 0; i < n; i++)
+		for (int i = 0; i < n; i++) {
+			if (events[i].data.ptr == l)
+				die("the server said something to an idle connection, or closed it");
 			l->event(l, events[i].data.ptr, events[i].events);
+		}
 		if (n == 0 && l->opts.yield)
 			sched_yield();
 	}
 }
 
+/* The byte at a place of lines that differ from each other. */
+static char
+line_byte(size_t at, size_t size)
+{
+	size_t line = at / size % PERIOD, column = at % size;
+
+	return column == size - 1 ? '\n' : (char)('!' + (line + column * (1 + line / LETTERS)) % LETTERS);
+}
+
+static void
+make_pattern(struct load *l)
+{
+	char *pattern;
+
+	l->unit = l->opts.lines ? l->opts.size : 1;
+	l->period = PERIOD * l->unit;
+	pattern = malloc(l->period + BUFFER);
+	if (pattern == NULL)
+		die("no memory");
+	for (size_t i = 0; i < l->period + BUFFER; i++)
+		pattern[i] = l->opts.lines ? line_byte(i, l->opts.size) : (char)(i % PERIOD);
+	l->pattern = pattern;
+}
+
 static void
 prepare(struct load *l)
 {
-	char *pattern = malloc(PERIOD + BUFFER);
 	struct rlimit files;
 
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
@@ -160,11 +196,11 @@ prepare(struct load *l)
 	}
 	l->buffer = malloc(BUFFER);
 	l->epoll = epoll_create1(EPOLL_CLOEXEC);
-	if (l->buffer == NULL || pattern == NULL || l->epoll < 0)
+	if (l->buffer == NULL || l->epoll < 0)
 		die_errno("start");
-	for (size_t i = 0; i < PERIOD + BUFFER; i++)
-		pattern[i] = (char)(i % PERIOD);
-	l->pattern = pattern;
+	make_pattern(l);
+	for (size_t i = 0; i < l->opts.idle; i++)
+		load_watch(l, load_connect(l), l, 0, EPOLLIN);
 }
 
 static const struct mode {
@@ -177,8 +213,8 @@ static const struct mode {
 static _Noreturn void
 usage(void)
 {
-	fprintf(stderr, "usage: load echo|churn|broadcast|idle [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-k] [-y]\n"
-		"\t[-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID] ADDRESS:PORT\n");
+	fprintf(stderr, "usage: load echo|churn|broadcast|idle [-c CONNECTIONS] [-s SIZE] [-d DEPTH] [-b] [-l] [-i IDLE]\n"
+		"\t[-k] [-y] [-w WARM_UP] [-t SECONDS | -n MESSAGES] [-p PID] ADDRESS:PORT\n");
 	exit(2);
 }
 
@@ -193,12 +229,14 @@ parse(struct options *o, int argc, char **argv)
 	if (argc < 2 || mode == end)
 		usage();
 	*o = (struct options){.conns = 50, .size = 64, .depth = 1, .warm_up = 0.1, .seconds = 1};
-	while ((c = getopt(argc - 1, argv + 1, "c:s:d:bkyw:t:n:p:")) != -1) {
+	while ((c = getopt(argc - 1, argv + 1, "c:s:d:bli:kyw:t:n:p:")) != -1) {
 		switch (c) {
 		case 'c': o->conns = strtoull(optarg, NULL, 10); break;
 		case 's': o->size = strtoull(optarg, NULL, 10); break;
 		case 'd': o->depth = strtoull(optarg, NULL, 10); break;
 		case 'b': o->batch = true; break;
+		case 'l': o->lines = true; break;
+		case 'i': o->idle = strtoull(optarg, NULL, 10); break;
 		case 'k': o->keep = true; break;
 		case 'y': o->yield = true; break;
 		case 'w': o->warm_up = atof(optarg); break;
