@@ -249,7 +249,7 @@ START_TEST(test_listen_port_alone_without_v6_is_v4)
 }
 END_TEST
 
-/* At most 64 are accepted a turn; nobody else starves; SF-15, IM-2, IM-16. */
+/* At most 64 are accepted a turn; nobody else starves; SF-15. */
 START_TEST(test_listen_many_are_accepted_in_batches)
 {
 	int fds[200], turns = 0;

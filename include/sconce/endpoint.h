@@ -45,6 +45,9 @@ SCONCE_API char *sconce_addr_host(const struct sconce_addr *addr, char *buf, siz
 /* The port, 0 where there is none. */
 SCONCE_API int sconce_addr_port(const struct sconce_addr *addr);
 
+/* ::ffff:1.2.3.4 becomes 1.2.3.4, any other address stays as it is.  What this library tells is so already. */
+SCONCE_API void sconce_addr_unmap(struct sconce_addr *addr);
+
 /* The addresses of a socket's two ends.  The peer's is kept after the first call; types with event_close have it
  * kept when the end of input is read.  After a reset, or when the own end was shut down first, the kernel may no
  * longer know it: call it before, for instance in accept().  Returns 0; -ENOTCONN, -EBADF (no fd) or another -errno. */

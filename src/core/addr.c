@@ -209,11 +209,11 @@ sconce__addr_unix(const char *path, struct sconce_addr *out)
 /* ---- the ends of a socket ---- */
 
 void
-sconce__addr_unmap(struct sconce_addr *a)
+sconce_addr_unmap(struct sconce_addr *a)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET };
 
-	if (a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
+	if (a->len < sizeof(a->in6) || a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
 		return;
 	in.sin_port = a->in6.sin6_port;
 	memcpy(&in.sin_addr, &a->in6.sin6_addr.s6_addr[12], 4);
@@ -242,7 +242,7 @@ sconce__addr_ask(const struct sconce_sock *s, bool peer, struct sconce_addr *out
 		return -errno;
 	if (a.len > room)
 		a.len = room;
-	sconce__addr_unmap(&a);
+	sconce_addr_unmap(&a);
 	*out = a;
 	return 0;
 }

@@ -669,7 +669,6 @@ int sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep
 
 /* addr.c */
 int sconce__addr_ask(const struct sconce_sock *s, bool peer, struct sconce_addr *out);	/* the kernel; 0 or -errno */
-void sconce__addr_unmap(struct sconce_addr *a);			/* ::ffff:1.2.3.4 becomes 1.2.3.4 */
 /* A numeric host, or "*", of a family (AF_UNSPEC: what it looks like), with port 0.  0; -EINVAL, -ENODEV (no such interface). */
 int sconce__addr_literal(const char *host, int family, struct sconce_addr *out);
 int sconce__addr_unix(const char *path, struct sconce_addr *out);	/* a path, or "@name"; 0 or -EINVAL */

@@ -293,7 +293,7 @@ accepted(struct sconce_listener *l, int fd, struct sconce_addr *peer)
 	struct sconce_sock *s;
 	bool made;
 
-	sconce__addr_unmap(peer);
+	sconce_addr_unmap(peer);
 	loop->fresh_fd = loop->accepting_fd = fd;
 	loop->newest = 0;
 	CALL_HOOK(loop, &l->sock, "accept", fd, r = l->ops->accept(l, fd, peer));

@@ -17,19 +17,6 @@ enum {
 
 /* ---- the fd ---- */
 
-void
-sconce__dgram_unmap(struct sconce_addr *a)
-{
-	struct sockaddr_in in = { .sin_family = AF_INET };
-
-	if (a->len < sizeof(a->in6) || a->any.sa_family != AF_INET6 || !IN6_IS_ADDR_V4MAPPED(&a->in6.sin6_addr))
-		return;
-	in.sin_port = a->in6.sin6_port;
-	memcpy(&in.sin_addr, &a->in6.sin6_addr.s6_addr[12], 4);
-	a->in = in;
-	a->len = sizeof(in);
-}
-
 /* Its family; -EPROTOTYPE when it is no datagram socket, or -errno. */
 static int
 family_of(struct sconce_loop *l, int fd)

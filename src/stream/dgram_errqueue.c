@@ -53,7 +53,7 @@ put_offender(const struct entry *entry, struct sconce_addr *out)
 		out->in6 = entry->offender.in6;
 		out->in6.sin6_port = 0;
 		out->len = sizeof(out->in6);
-		sconce__dgram_unmap(out);
+		sconce_addr_unmap(out);
 	}
 }
 
@@ -73,7 +73,7 @@ tell(struct sconce_dgram *d, struct sconce_dgram_error *e, const struct entry *e
 	e->icmp_code = ee->ee_code;
 	e->mtu = ee->ee_errno == EMSGSIZE ? ee->ee_info : 0;
 	put_offender(entry, &e->from);
-	sconce__dgram_unmap(&e->to);
+	sconce_addr_unmap(&e->to);
 	if (d->ops->event_error != NULL)
 		d->ops->event_error(d, e);
 	return true;

@@ -68,8 +68,6 @@ dgram_is_inet(const struct sconce__dgram *x)
 /* dgram.c */
 /* Learns about the fd, if it is new, and sets its options.  Returns whether there is one. */
 bool sconce__dgram_ready(struct sconce_dgram *d);
-/* An IPv4 address in IPv6's clothes is an IPv4 address. */
-void sconce__dgram_unmap(struct sconce_addr *a);
 /* Calls event_error: an error of this operation, whose datagram is not known. */
 void sconce__dgram_tell(struct sconce_dgram *d, const char *operation, int errnum);
 /* Errors that were met inside a call of the application's. */

@@ -199,7 +199,7 @@ local_in6(struct sconce_datagram *p, const struct in6_pktinfo *info)
 	if (IN6_IS_ADDR_LINKLOCAL(&info->ipi6_addr))
 		p->local.in6.sin6_scope_id = info->ipi6_ifindex;
 	p->local.len = sizeof(p->local.in6);
-	sconce__dgram_unmap(&p->local);
+	sconce_addr_unmap(&p->local);
 }
 
 static void
@@ -236,7 +236,7 @@ take(struct sconce_dgram *d, struct sconce__dgram_batch *b)
 	if (p->from.len > sizeof(p->from.un))
 		p->from.len = sizeof(p->from.un);
 	if (d->_d->family == AF_INET6)
-		sconce__dgram_unmap(&p->from);
+		sconce_addr_unmap(&p->from);
 	p->group = false;
 	p->local.len = 0;
 	p->ifindex = 0;

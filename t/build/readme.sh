@@ -61,9 +61,12 @@ compiles() {
 	"$CC" -std=c11 -D_GNU_SOURCE -Wall -Wextra -Werror -I"$SRC/include" -c -o /dev/null "$1"
 }
 
-# Rows DS-1 to DS-110, each described once, in order.
+# The rows of page $1, which are given as PREFIX COUNT ...: each described once, in order.
 has_every_row() {
-	diff <(seq -f 'DS-%.0f' 1 110) <(sed -nE 's/^\.It (DS-[0-9]+)$/\1/p' "$SRC/src/man/danga-socket.7")
+	local page=$SRC/src/man/$1
+	shift
+	diff <(while [ $# -gt 0 ]; do seq -f "$1-%.0f" 1 "$2"; shift 2; done) \
+		<(sed -nE 's/^\.It ([A-Z]{2}-[0-9]+)$/\1/p' "$page")
 }
 
 t_case "README's program is src/examples/echo.c" same_as_example
@@ -74,7 +77,11 @@ if [ -x "$BUILD/sconced" ]; then
 else
 	t_skip "README's configuration" "there is no $BUILD/sconced"
 fi
-t_case "danga-socket(7) has every row" has_every_row
+t_case "danga-socket(7) has every row" has_every_row danga-socket.7 DS 110
+t_case "io-eventmux(7) has every row" has_every_row io-eventmux.7 EM 59 IB 10
+t_case "io-multiplex(7) has every row" has_every_row io-multiplex.7 IM 24
+t_case "poe-filters(7) has every row" has_every_row poe-filters.7 RW 15 PF 12 PC 6
+t_case "poe-socketfactory(7) has every row" has_every_row poe-socketfactory.7 SF 23
 examples "${pages[@]}"
 for example in "$tmp"/*.c; do
 	t_case "the example of ${example##*/} compiles" compiles "$example"
