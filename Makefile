@@ -113,7 +113,7 @@ $(B)/static/t/%.o:		INCLUDES = -I$(<D) -I$(srcdir)/t $(patsubst %,-I$(srcdir)/sr
 # Asked once and kept in probed.mk; what is missing is said in one line, with its package.  What is optional need not be there; HAVE_ZLIB=0
 # on the command line does without, and configure has asked already.
 GOALS		:= $(or $(MAKECMDGOALS),all)
-OPTIONAL	:= $(if $(HAVE_PCRE2),,?pcre2) $(if $(HAVE_ZLIB),,?zlib)
+OPTIONAL	:= $(if $(HAVE_CARES),,?cares) $(if $(HAVE_PCRE2),,?pcre2) $(if $(HAVE_ZLIB),,?zlib)
 NEEDS		:= $(if $(filter-out help clean uninstall,$(GOALS)),libev $(OPTIONAL))
 NEEDS		+= $(if $(filter check cover tests,$(GOALS)),check curl $(if $(VALGRIND),valgrind))
 NEEDS		+= $(if $(filter bench,$(GOALS)),$(BENCH_PEERS:%=?%))
@@ -126,10 +126,11 @@ endif
 # Written above, never by a rule.
 $(B)/probed.mk: ;
 
+HAVE_CARES	?= $(if $(filter cares,$(PRESENT)),1,0)
 HAVE_PCRE2	?= $(if $(filter pcre2,$(PRESENT)),1,0)
 HAVE_ZLIB	?= $(if $(filter zlib,$(PRESENT)),1,0)
-OPTIONAL_LIBS	:= $(if $(filter 1,$(HAVE_PCRE2)),-lpcre2-8) $(if $(filter 1,$(HAVE_ZLIB)),-lz)
-OUR_CPPFLAGS	+= -DHAVE_PCRE2=$(HAVE_PCRE2) -DHAVE_ZLIB=$(HAVE_ZLIB)
+OPTIONAL_LIBS	:= $(if $(filter 1,$(HAVE_CARES)),-lcares) $(if $(filter 1,$(HAVE_PCRE2)),-lpcre2-8) $(if $(filter 1,$(HAVE_ZLIB)),-lz)
+OUR_CPPFLAGS	+= -DHAVE_CARES=$(HAVE_CARES) -DHAVE_PCRE2=$(HAVE_PCRE2) -DHAVE_ZLIB=$(HAVE_ZLIB)
 OUR_LIBS	:= $(strip $(OPTIONAL_LIBS) $(OUR_LIBS))
 
 # --- targets that people type -----------------------------------------------------------------------

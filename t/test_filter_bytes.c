@@ -356,9 +356,6 @@ check_length(uint64_t n)
 		ck_assert_int_eq(asks_of(size_of("N", 0), be + 4, 4), wanted);
 		ck_assert_int_eq(asks_of(size_of("V", 0), le, 4), wanted);
 	}
-	/* Near the upper end an offset must not wrap around to something small. */
-	if (n > UINT64_MAX - INT_MAX)
-		ck_assert_int_eq(asks_of(size_of("Q>", INT_MAX), be, 8), -EMSGSIZE);
 	if (n > INT_MAX)
 		ck_assert_int_eq(asks_of(size_of("Q>", INT_MAX), be, 8), -EMSGSIZE);
 	ck_assert_int_eq(asks_of(size_of("Q>", INT_MIN), be, 8),
@@ -375,6 +372,7 @@ START_TEST(test_size_every_power_of_two_is_taken_for_what_it_is)
 		check_length((UINT64_C(1) << k) + 1);
 	}
 	check_length(UINT64_MAX);
+	check_length(UINT64_MAX - INT_MAX + 1);		/* and the largest offset would be 2^64 */
 }
 END_TEST
 

@@ -39,6 +39,8 @@ static const struct framing {
 	{ HEAD("Transfer-Encoding: chunked\r\n") "2\r\nabc\r\n0\r\n\r\n", "!chunk data not followed by CRLF" },
 	/* empty lines in front are nobody's, but there may not be many */
 	{ "\r\n\r\nGET / HTTP/1.0\r\n\r\n", "<GET / HTTP/1.0\\r\\n\\r\\n>^." },
+	{ "\r\n\r\nGET / HTTP/1.0\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n\r\n",
+		"<GET / HTTP/1.0\\r\\n\\r\\n>^.<GET / HTTP/1.0\\r\\n\\r\\n>^." },
 	{ "\r\n\r\n\r\n\r\n\r\nGET / HTTP/1.0\r\n\r\n", "!too many empty lines before the request" },
 	{ "\r\n\r\n", "" },
 	/* folded lines are refused unless asked for, and HTTP/0.9 is */
@@ -371,8 +373,9 @@ START_TEST(test_get_bytes_taken_away_begin_another)
 	sconce_input_take(&r.framer.in, r.framer.in.len);
 	reader_feed(&r, "GET / HT", 8);
 	sconce_input_take(&r.framer.in, 8);
-	reader_feed(&r, "GET / HTTP/1.0\r\n\r\n", 18);
-	ck_assert_str_eq(r.text, "||<GET / HTTP/1.0\\r\\n\\r\\n>^.|");
+	reader_feed(&r, "PUT", 3);
+	reader_feed(&r, " / HTTP/1.0\r\n\r\n", 15);
+	ck_assert_str_eq(r.text, "|||<PUT / HTTP/1.0\\r\\n\\r\\n>^.|");
 	reader_close(&r);
 }
 END_TEST

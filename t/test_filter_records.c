@@ -79,11 +79,13 @@ START_TEST(test_group_put_takes_apart)
 	reader_close(&r);
 
 	reader_open(&r, MADE(group, 2, true));
+	ck_assert_int_ge(sconce_framer_put(&r.framer, &both, &paper.sink), 0);
+	ck_assert_str_eq(paper.wire.bytes, "a b a b abab");	/* a group that is held back has its items' bytes */
 	paper.refuse = -EPIPE;
 	paper.calls = 1;
 	ck_assert_int_eq(sconce_framer_put(&r.framer, &letters[0], &paper.sink), 0);
 	ck_assert_int_eq(sconce_framer_put(&r.framer, &letters[1], &paper.sink), -EPIPE);
-	ck_assert_str_eq(paper.wire.bytes, "a b a b a");
+	ck_assert_str_eq(paper.wire.bytes, "a b a b ababa");
 	ck_assert_uint_eq(sconce_framer_held(&r.framer), 0);
 	free(paper.wire.bytes);
 	reader_close(&r);
@@ -366,6 +368,8 @@ START_TEST(test_frozen_no_fatals_turns_errors_into_records)
 	READS(points(&p, false, false), "3\0" "1,2" "1\0x" "3\0" "3,4", "<1,2>!malformed block");
 	READS(points(&p, false, true), "3\0" "1,2" "1\0x" "3\0" "3,4", "<1,2><malformed block>?<3,4>");
 	READS(limited(points(&p, false, true), 5), "9\0x", "!block too big");
+	READS(MADE(frozen, &(struct sconce_frozen_options){ .thaw = letters_of, .no_fatals = true }), "3\0ab!1\0c",
+		"<malformed block>?<c>");
 	READS(points(&p, false, true), "x\0", "!malformed length");
 }
 END_TEST
@@ -424,6 +428,11 @@ START_TEST(test_frozen_bomb_is_stopped_at_the_limit)
 		ck_assert_uint_lt(paper.wire.len, 2000);
 		reader_close(&r);
 		f = limited(deflated(false), (1 << 20) - 1);
+		t = read_all(f, paper.wire.bytes, paper.wire.len);
+		ck_assert_str_eq(t.bytes, "!block too big");
+		sconce_filter_unref(f);
+		free(t.bytes);
+		f = limited(deflated(false), 5000);
 		t = read_all(f, paper.wire.bytes, paper.wire.len);
 		ck_assert_str_eq(t.bytes, "!block too big");
 		sconce_filter_unref(f);

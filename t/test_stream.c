@@ -381,6 +381,25 @@ switch_to_pairs(struct guest *x, const struct sconce_record *rec)
 	}
 }
 
+/* Bytes put back in front of half a record that the filter has looked at are the next record's. */
+START_TEST(test_unread_under_half_a_record)
+{
+	struct sconce_stream_options opts;
+
+	memset(&opts, 0, sizeof(opts));
+	ck_assert_int_eq(sconce_filter_line(NULL, &opts.filter), 0);
+	open_guest(&framed_ops, &opts);
+	sconce_filter_unref(opts.filter);
+	say("ab");
+	ck_assert_int_eq(sconce_stream_unread(&g.stream, "x\ny", 3), 0);
+	sconce_stream_rescan(&g.stream);
+	turn();
+	LOG("[x] ");
+	say("c\r\n");
+	LOG("[x] [yabc] ");
+}
+END_TEST
+
 /* RW-3, RW-9, EM-41: a hook changes the filter, and the bytes behind its record belong to the new one at once. */
 START_TEST(test_set_filter_in_hook_rules_the_bytes_behind)
 {
@@ -1235,7 +1254,7 @@ t_suite(void)
 	tcase_add_loop_test(tc, test_records_are_the_same_however_they_arrive, 0, 60);
 	tcase_add_loop_test(tc, test_out_fd_and_stream_end_together, 0, 2);
 	ADD(s, "records", test_record_split_over_reads_is_whole, test_partial_record_then_silence_stays_open,
-		test_record_long_arrives, test_put_frames_and_gathers, test_put_uses_the_out_filter,
+		test_record_long_arrives, test_put_frames_and_gathers, test_put_uses_the_out_filter, test_unread_under_half_a_record,
 		test_set_filter_in_hook_rules_the_bytes_behind, test_set_filter_outside_rescans,
 		test_pause_between_records_keeps_the_rest, test_pause_before_the_end_tells_it_last,
 		test_budget_leaves_room_for_others, test_read_size_limits_one_read);

@@ -126,8 +126,8 @@ struct sconce_backend {
 	 * NULL.  `ctx` is NULL for the loop object itself, which exists before the context. */
 	void *(*alloc)(void *ptr, size_t size, void *ctx);
 
-	/* More system calls, for types that carry records (sconce/raw.h).  Optional: where `size` says that the table ends before
-	 * them, or the entry is NULL, the real ones are made. */
+	/* More system calls, for types that carry records (sconce/raw.h).  Optional: where `size` says that the table
+	 * ends before them, or the entry is NULL, the real ones are made. */
 	int (*recvmmsg)(int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
 	int (*sendmmsg)(int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
 	ssize_t (*recvmsg)(int fd, struct msghdr *msg, int flags, void *ctx);

@@ -10,15 +10,15 @@
  *		sconce_dgram_reply(d, p, p->data, p->len);
  *	}
  *
- * A datagram is one record: whole, in the order the kernel had them, and one of no bytes is data, not an end.  What is
- * sent within the socket's own hooks leaves in one sendmmsg(2) when the batch that they belong to ends; what the kernel
- * will not take waits in the socket's own queue, in order.  A datagram that cannot be sent, or an error that the network
- * sends back, is told and ends nothing.
+ * A datagram is one record: whole, in the order the kernel had them, and one of no bytes is data, not an end.  What
+ * is sent within the socket's own hooks leaves in one sendmmsg(2) when the batch that they belong to ends; what the
+ * kernel will not take waits in the socket's own queue, in order.  A datagram that cannot be sent, or an error that
+ * the network sends back, is told and ends nothing.
  *
- * The base is a socket object: sconce_close(), timeouts, watch_read, pause, hold, ids, sconce_local() and sconce_peer()
- * are as ever.  sconce_write() and the rest of write.h are not for it (-EPIPE), sconce_close_flush() is sconce_close(), and
- * sconce_detach() drops what is queued: sconce_dgram_flush() first.  Closing offers what the kernel has not refused yet
- * once more and counts the rest in `lost`. */
+ * The base is a socket object: sconce_close(), timeouts, watch_read, pause, hold, ids, sconce_local() and
+ * sconce_peer() are as ever.  sconce_write() and the rest of write.h are not for it (-EPIPE), sconce_close_flush() is
+ * sconce_close(), and sconce_detach() drops what is queued: sconce_dgram_flush() first.  Closing offers what the
+ * kernel has not refused yet once more and counts the rest in `lost`. */
 #ifndef SCONCE_DGRAM_H
 #define SCONCE_DGRAM_H
 

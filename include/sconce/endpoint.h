@@ -152,7 +152,7 @@ SCONCE_API void sconce_endpoint_init(struct sconce_endpoint *ep);
 
 /* ---- names ---- */
 
-/* Looks addresses up: getaddrinfo(3) is the default.  Called in a thread of the pool (from sconce_listen() and
+/* Looks addresses up.  Called in a thread of the pool (from sconce_listen() and
  * sconce_bind(): in the loop's), at most as many at a time as sconce_work() has threads, so it may block and must be
  * safe in any thread.  `host` is a name, a numeric address or "*"; `service` a name or a number; `family` AF_UNSPEC,
  * AF_INET or AF_INET6; `type` SOCK_...; `flags` SCONCE_RESOLVE_...  Writes at most `max` addresses, with their
@@ -160,7 +160,7 @@ SCONCE_API void sconce_endpoint_init(struct sconce_endpoint *ep);
  * Returns how many, or one of getaddrinfo's negative EAI_... */
 typedef int sconce_resolver_fn(void *arg, const char *host, const char *service, int family, int type, unsigned flags,
 	struct sconce_addr *addrs_out, size_t max);
-/* The default itself, to be called from one's own; `arg` is not looked at. */
+/* getaddrinfo(3), to be called from one's own, and the default where a thread is used; `arg` is not looked at. */
 SCONCE_API int sconce_resolver_default(void *arg, const char *host, const char *service, int family, int type,
 	unsigned flags, struct sconce_addr *addrs_out, size_t max);
 
@@ -168,9 +168,24 @@ SCONCE_API int sconce_resolver_default(void *arg, const char *host, const char *
  * until the loop is freed. */
 SCONCE_API void sconce_set_resolver(struct sconce_loop *loop, sconce_resolver_fn *fn, void *arg);
 
+/* Without a resolver of the application's, a library that was built with c-ares asks the nameservers itself, from the
+ * loop: no thread is used and any number of look-ups run at a time (/etc/hosts and the service's name apart: the one is
+ * read in the loop's thread, the other looked up in the pool's).  It does so where the system's names come from files
+ * and dns alone (nsswitch.conf), and follows changes of resolv.conf.  Otherwise, and for sconce_listen() and
+ * sconce_bind(), getaddrinfo(3) is used.  localhost and what is below it is never asked for.
+ *
+ * Names the nameservers to be asked instead of the system's: "127.0.0.1:5353,[::1]:53,192.0.2.1", at most 16,
+ * with port 53 where none is said; they are tried in this order.  c-ares is then used whatever nsswitch.conf says; /etc/hosts still comes
+ * first.  NULL: the system's again.  Look-ups that have begun are begun again with those servers.  The text is copied.
+ * May be called in any hook; runs none.
+ * Returns 0; -EINVAL (the text), -ENOTSUP (built without c-ares), -ENOMEM, -EAGAIN (the loop is being freed) or -EIO
+ * (c-ares cannot start): then nothing has changed. */
+SCONCE_API int sconce_set_nameservers(struct sconce_loop *loop, const char *nameservers);
+
 enum {
 	SCONCE_RESOLVE_PASSIVE = 1,	/* to bind to: "*" is every address */
-	/* Leave out families that this host has no address of (AI_ADDRCONFIG), unless the name is one of this host's own. */
+	/* Leave out families that this host has no address of (AI_ADDRCONFIG), unless the name is one of this host's
+	 * own. */
 	SCONCE_RESOLVE_CONFIGURED = 2
 };
 
@@ -183,14 +198,14 @@ typedef void sconce_resolve_fn(struct sconce_loop *loop, void *arg, const struct
 
 struct sconce_resolve;
 
-/* Looks up a host and a service.  Numeric ones never block and need no thread; names are looked up in the pool of
- * sconce_work(), equal ones that are under way only once.  `host` is a name, a numeric address or, with
+/* Looks up a host and a service.  Numeric ones never block and need no thread; names are looked up by c-ares (see
+ * above) or in the pool of sconce_work(), equal ones that are under way only once.  `host` is a name, a numeric address or, with
  * SCONCE_RESOLVE_PASSIVE, "*"; `service` a name or number.
  * `family` AF_UNSPEC, AF_INET or AF_INET6; `type` SOCK_STREAM or SOCK_DGRAM; `timeout` in seconds, 0 or less: none.
  * `done` is called once, from the loop, never inside the call, unless sconce_resolve_cancel() comes first.  The
  * texts are copied.
  * A pending look-up keeps the loop running.  An answer that comes after the time is dropped.  Freeing the loop waits
- * for what runs.
+ * for what runs in threads.
  * Returns 0 with *resolve_out (may be NULL), which is valid until `done` is called; -EINVAL (no host, a text too
  * long), -ENOMEM, -EAGAIN (the loop is being freed). */
 SCONCE_API int sconce_resolve(struct sconce_loop *loop, const char *host, const char *service, int family, int type,
@@ -350,7 +365,8 @@ SCONCE_API int sconce_connector_start(struct sconce_loop *loop, const char *endp
 /* Ends it: `done` will not be called, what is open is closed.  Not from `done` itself.  NULL is allowed. */
 SCONCE_API void sconce_connector_cancel(struct sconce_connector *c);
 
-/* Parses a stream endpoint's text with a numeric address and port.  Returns 0, or -EINVAL with *fail_out (may be NULL) set. */
+/* Parses a stream endpoint's text with a numeric address and port.  Returns 0, or -EINVAL with *fail_out (may be
+ * NULL) set. */
 SCONCE_API int sconce_addr_parse(const char *endpoint, struct sconce_addr *addr_out, struct sconce_fail *fail_out);
 
 SCONCE_END_DECLS

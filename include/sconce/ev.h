@@ -1,9 +1,9 @@
 /* sconce on an application's own libev loop; the only public header that needs <ev.h>.
  *
- * The application runs its loop as it always did (ev_run); our sockets, timers and deferred calls take
- * part.  Timers of ours run at EV_MAXPRI, the end of the turn at EV_MINPRI.  libev itself aborts when
- * it has no memory for its tables; we ask the allocator first, see sconce_sock_init().  It also aborts when an fd that it watches
- * is closed behind its back, and it keeps a detached fd in its epoll set, unwatched, until the next event of that fd. */
+ * The application runs its loop as it always did (ev_run); our sockets, timers and deferred calls take part.  Timers
+ * of ours run at EV_MAXPRI, the end of the turn at EV_MINPRI.  libev itself aborts when it has no memory for its
+ * tables; we ask the allocator first, see sconce_sock_init().  It also aborts when an fd that it watches is closed
+ * behind its back, and it keeps a detached fd in its epoll set, unwatched, until the next event of that fd. */
 #ifndef SCONCE_EV_H
 #define SCONCE_EV_H
 

@@ -1,8 +1,9 @@
 /* Filters: how a stream of bytes is cut into records, and records are made into bytes.
  *
- * A filter is a set of immutable settings that any number of connections, loops and threads share; what it knows of one
- * connection (how far it has scanned, half a block) is a state of that connection's own, so that no byte of one can turn up in
- * another.  A framer is one connection's use of a filter: the state, and the input that has not been taken yet.
+ * A filter is a set of immutable settings that any number of connections, loops and threads share; what it knows of
+ * one connection (how far it has scanned, half a block) is a state of that connection's own, so that no byte of one
+ * can turn up in another.  A framer is one connection's use of a filter: the state, and the input that has not been
+ * taken yet.
  *
  *	struct sconce_filter *lines;
  *	struct sconce_framer framer;
@@ -14,12 +15,12 @@
  *	while (sconce_framer_next(&framer, &rec) == 1)
  *		printf("%.*s\n", (int)rec.len, (const char *)rec.data);		one, two
  *
- * Streams (sconce/stream.h) and the multiplexer (sconce/mux.h) have a framer for each connection; this header is for choosing a
- * filter, for writing one, and for using one without a socket.
+ * Streams (sconce/stream.h) and the multiplexer (sconce/mux.h) have a framer for each connection; this header is for
+ * choosing a filter, for writing one, and for using one without a socket.
  *
- * Records are parsed one at a time, when they are asked for: between two of them the filter may be changed, and the bytes behind
- * belong to the new one.  A record borrows from the input: it is valid until the next call on the framer (or the end of the hook
- * that was given it).  The cost of parsing is linear in the bytes, however they arrive. */
+ * Records are parsed one at a time, when they are asked for: between two of them the filter may be changed, and the
+ * bytes behind belong to the new one.  A record borrows from the input: it is valid until the next call on the framer
+ * (or the end of the hook that was given it).  The cost of parsing is linear in the bytes, however they arrive. */
 #ifndef SCONCE_FILTER_H
 #define SCONCE_FILTER_H
 
@@ -236,7 +237,8 @@ struct sconce_input {
 	const char *data;		/* the bytes; valid until the next call */
 	size_t len;			/* how many */
 	bool ended;			/* no more will come */
-	/* of filters that work on records (SCONCE_FILTER_RECORDS): the record to work on, or NULL when there is none; see sconce_input_record() */
+	/* of filters that work on records (SCONCE_FILTER_RECORDS): the record to work on, or NULL when there is none;
+	 * see sconce_input_record() */
 	const struct sconce_record *record;
 	const char *error;		/* settable by get(): a static text that says what is wrong, for a negative result */
 	/* private */
@@ -254,9 +256,6 @@ sconce_input_take(struct sconce_input *in, size_t n)
 
 /* Appends a copy.  Returns 0 or -ENOMEM (nothing was appended). */
 SCONCE_API int sconce_input_append(struct sconce_input *in, const void *data, size_t len);
-
-/* Puts a copy in front of what there is.  Returns 0 or -ENOMEM (nothing changed). */
-SCONCE_API int sconce_input_prepend(struct sconce_input *in, const void *data, size_t len);
 
 /* Frees the memory; what is left is lost. */
 SCONCE_API void sconce_input_fini(struct sconce_input *in);
@@ -289,16 +288,21 @@ SCONCE_API int sconce_framer_settle(struct sconce_framer *fr);
 /* The input has ended: what does not make a whole record comes as a last one, unless it is empty. */
 SCONCE_API void sconce_framer_end(struct sconce_framer *fr);
 
-/* The next record.  Returns 1 with *rec_out set; 0 when there is none yet (or, after the end, none any more); -EMSGSIZE (longer than max_record),
- * -EBADMSG (not what the filter reads), -ENOMEM or another -errno: then and from then on; sconce_framer_error() says more; what
- * could not be parsed is left in fr->in. */
+/* The next record.  Returns 1 with *rec_out set; 0 when there is none yet (or, after the end, none any more);
+ * -EMSGSIZE (longer than max_record), -EBADMSG (not what the filter reads), -ENOMEM or another -errno: then and from
+ * then on; sconce_framer_error() says more; what could not be parsed is left in fr->in. */
 SCONCE_API int sconce_framer_next(struct sconce_framer *fr, struct sconce_record *rec_out);
 
 /* One line on why the input failed; "" when it did not. */
 SCONCE_API const char *sconce_framer_error(const struct sconce_framer *fr);
 
-/* Changes the filter: what was not taken yet belongs to the new one (NULL: to nobody, it is kept).  Returns 0 or -ENOMEM (nothing changed). */
+/* Changes the filter: what was not taken yet belongs to the new one (NULL: to nobody, it is kept).  Returns 0 or
+ * -ENOMEM (nothing changed). */
 SCONCE_API int sconce_framer_set_filter(struct sconce_framer *fr, struct sconce_filter *filter);
+
+/* Puts a copy of bytes in front of what was not taken yet.  The filter begins anew there: what it had found out about
+ * the bytes behind is forgotten.  Returns 0 or -ENOMEM (nothing changed). */
+SCONCE_API int sconce_framer_unread(struct sconce_framer *fr, const void *data, size_t len);
 
 /* The next record is to be the next `n` bytes, whatever they are; then the filter goes on.  With 0 it goes on without
  * them (SCONCE_HTTP_HEAD_ONLY).  Returns 0, -EINVAL (the filter has no use for it), -EBUSY (it is in the middle of a
@@ -345,10 +349,11 @@ struct sconce_filter_ops {
 	int (*init)(const struct sconce_filter *f, void *state);
 	void (*fini)(const struct sconce_filter *f, void *state);
 
-	/* Looks at the input and takes at most one record from its left.  *rec_out is zeroed before; it may point into the input or the state.  A filter that
-	 * has scanned in vain remembers in its state how far, so that it does not do so again: in->data may have moved when it is called again, but
-	 * the bytes not taken are the same, with more behind them.  With in->ended: the last chance.  Bytes that are left when it then
-	 * says SCONCE_FILTER_MORE become the last record. */
+	/* Looks at the input and takes at most one record from its left.  *rec_out is zeroed before; it may point
+	 * into the input or the state.  A filter that has scanned in vain remembers in its state how far, so that it
+	 * does not do so again: in->data may have moved when it is called again, but the bytes not taken are the
+	 * same, with more behind them.  With in->ended: the last chance.  Bytes that are left when it then says
+	 * SCONCE_FILTER_MORE become the last record. */
 	int (*get)(const struct sconce_filter *f, void *state, struct sconce_input *in, struct sconce_record *rec_out);
 
 	/* Makes output of a record: any number of sconce_sink_...() calls.  NULL: the bytes as they are. */
@@ -374,8 +379,8 @@ struct sconce_filter {
 /* Prepares the base; the caller has the one reference. */
 SCONCE_API void sconce_filter_init(struct sconce_filter *f, const struct sconce_filter_ops *ops);
 
-/* For get() of a filter that works on records: takes the record to work on, or, where the filter stands alone, all bytes that are there as one.
- * False when there is none. */
+/* For get() of a filter that works on records: takes the record to work on, or, where the filter stands alone, all
+ * bytes that are there as one.  False when there is none. */
 SCONCE_API bool sconce_input_record(struct sconce_input *in, struct sconce_record *rec_out);
 
 SCONCE_END_DECLS

@@ -100,8 +100,8 @@ struct sconce_mux_options {
 	size_t max_buffer;		/* bytes of input that may wait; 0: see sconce/stream.h */
 	double linger;			/* seconds that output may take after CLOSING; 0: 30 */
 	void *meta;			/* yours: sconce_mux_meta() */
-	/* Called once, when the handle is gone.  NULL: nothing.  Not inherited: accepted connections have the listener's
-	 * `meta`, which the listener frees. */
+	/* Called once, when the handle is gone.  NULL: nothing.  Not inherited: accepted connections have the
+	 * listener's `meta`, which the listener frees. */
 	void (*free_meta)(void *meta);
 	/* Which session a datagram is of; called before each READ.  NULL: 0. */
 	uint64_t (*session)(struct sconce_mux_handle *h, const struct sconce_datagram *p);
@@ -141,7 +141,8 @@ SCONCE_API int sconce_mux_next(struct sconce_mux *m, double timeout, struct scon
 SCONCE_API size_t sconce_mux_has_events(const struct sconce_mux *m);
 
 /* Queues an event of your own.  It is copied as it is; what its pointers point to must live until it is given.  If
- * `handle` is removed before, it is given with NULL.  Returns 0, -EINVAL (`type` below SCONCE_EVENT_USER) or -ENOMEM. */
+ * `handle` is removed before, it is given with NULL.  Returns 0, -EINVAL (`type` below SCONCE_EVENT_USER) or
+ * -ENOMEM. */
 SCONCE_API int sconce_mux_push(struct sconce_mux *m, const struct sconce_event *ev);
 
 /* ---- handles ---- */

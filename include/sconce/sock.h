@@ -113,8 +113,8 @@ struct sconce_sock_ops {
 	 * state as sconce_describe_default() prints them. */
 	int (*describe)(const struct sconce_sock *s, char *buf, size_t size);
 
-	/* The type carries records, datagrams for instance, and reads and sends them with the calls of sconce/raw.h, which
-	 * says what is different then.  Missing: a byte stream. */
+	/* The type carries records, datagrams for instance, and reads and sends them with the calls of sconce/raw.h,
+	 * which says what is different then.  Missing: a byte stream. */
 	bool records;
 };
 
@@ -197,39 +197,41 @@ SCONCE_API unsigned sconce_watching(const struct sconce_sock *s);
 
 /* ---- reading ---- */
 
-/* Reads at most `len` bytes: pushed-back bytes first, never joined with the kernel's.  A `len` of 0 reads nothing
- * and returns -EINVAL, since 0 means the end.
- * Returns the count; 0 at the end of input, and for ever after (except that bytes which were pushed back and left behind, see
- * sconce_unread(), can still be read); -EAGAIN when there is nothing now; another -errno:
- * input is over, event_err follows if the hook does not close.  EINTR is retried.  A closed or connecting
- * socket gives -EBADF or -EAGAIN. */
+/* Reads at most `len` bytes: pushed-back bytes first, never joined with the kernel's.  A `len` of 0 reads nothing and
+ * returns -EINVAL, since 0 means the end.
+ * Returns the count; 0 at the end of input, and for ever after (except that bytes which were pushed back and left
+ * behind, see sconce_unread(), can still be read); -EAGAIN when there is nothing now; another -errno: input is over,
+ * event_err follows if the hook does not close.  EINTR is retried.  A closed or connecting socket gives -EBADF or
+ * -EAGAIN. */
 SCONCE_API ssize_t sconce_read(struct sconce_sock *s, void *buf, size_t len);
 
 /* Bytes of the buffer of sconce_read_shared(). */
 enum { SCONCE_READ_SHARED = 256 * 1024 };
 
-/* Reads into the loop's one large buffer (256 KiB), so that an idle connection owns none: *data_out points to the bytes,
- * which are valid until the next call of it on this loop or the end of the hook.  Unlike sconce_read() it joins: pushed-back
- * bytes come first and, behind them in the buffer, what the kernel has, so that a record that was incomplete grows (in an
- * event_read for pushed-back bytes alone the kernel is not asked).  When the end of input has been met behind pushed-back bytes and
- * offering them again brought nothing, the result is 0, and sconce_unread_bytes() tells how many are left.
+/* Reads into the loop's one large buffer (256 KiB), so that an idle connection owns none: *data_out points to the
+ * bytes, which are valid until the next call of it on this loop or the end of the hook.  Unlike sconce_read() it
+ * joins: pushed-back bytes come first and, behind them in the buffer, what the kernel has, so that a record that was
+ * incomplete grows (in an event_read for pushed-back bytes alone the kernel is not asked).  When the end of input has
+ * been met behind pushed-back bytes and offering them again brought nothing, the result is 0, and
+ * sconce_unread_bytes() tells how many are left.
  * Results as sconce_read(), and -ENOMEM the first time. */
 SCONCE_API ssize_t sconce_read_shared(struct sconce_sock *s, const void **data_out);
 
-/* Pushes `len` bytes back in front of everything unread; they are copied.  They are offered again
- * without new input only while that makes progress: if an event_read that they alone caused leaves at least as many, they
- * wait for new input, the end, or an unread made outside that hook.
- * A hook that pushes back an incomplete record should have read until -EAGAIN before, or use sconce_read_shared().  One that does
- * neither, and only ever reads its own bytes again though the fd is readable, finds what the kernel has behind them the next time
- * (up to 1 MiB of them, then the input fails with ENOBUFS), and 0 when that is the end.
+/* Pushes `len` bytes back in front of everything unread; they are copied.  They are offered again without new input
+ * only while that makes progress: if an event_read that they alone caused leaves at least as many, they wait for new
+ * input, the end, or an unread made outside that hook.  A hook that pushes back an incomplete record should have read
+ * until -EAGAIN before, or use sconce_read_shared().  One that does neither, and only ever reads its own bytes again
+ * though the fd is readable, finds what the kernel has behind them the next time (up to 1 MiB of them, then the input
+ * fails with ENOBUFS), and 0 when that is the end.
  * Returns 0, -ENOMEM, or -EBADF on a closed socket. */
 SCONCE_API int sconce_unread(struct sconce_sock *s, const void *buf, size_t len);
 
 /* Bytes that wait pushed back. */
 SCONCE_API size_t sconce_unread_bytes(const struct sconce_sock *s);
 
-/* For types that keep input of their own: calls event_read once more though nothing new has come, in step 4 of this turn or, when called there or later, the
- * next, which then does not sleep; while reads are paused, as soon as they are not; after the end of input too.  Asking again before changes nothing.
+/* For types that keep input of their own: calls event_read once more though nothing new has come, in step 4 of this
+ * turn or, when called there or later, the next, which then does not sleep; while reads are paused, as soon as they
+ * are not; after the end of input too.  Asking again before changes nothing.
  * Returns 0, -EINVAL (the type has no event_read), -EBADF (closed) or -ENOMEM. */
 SCONCE_API int sconce_offer(struct sconce_sock *s);
 
@@ -243,8 +245,8 @@ SCONCE_API void sconce_close(struct sconce_sock *s, int reason);
 /* The same, and says with which error: s->errnum, unless one was met before.  `errnum` is positive. */
 SCONCE_API void sconce_close_error(struct sconce_sock *s, int reason, int errnum);
 
-/* Sets the record that sconce_failure() gives: `operation` is static, `errnum` positive, `what` goes into the text and is copied.  For socket types and
- * transports that find an error of their own; without memory nothing is set. */
+/* Sets the record that sconce_failure() gives: `operation` is static, `errnum` positive, `what` goes into the text
+ * and is copied.  For socket types and transports that find an error of their own; without memory nothing is set. */
 SCONCE_API void sconce_set_failure(struct sconce_sock *s, const char *operation, int errnum, const char *what);
 
 /* Sends what is queued, then shuts down writing, then discards input until the peer's end, 64 KiB, or `timeout`
@@ -264,11 +266,11 @@ SCONCE_API void sconce_abort(struct sconce_sock *s);
 SCONCE_API int sconce_shutdown(struct sconce_sock *s, int how);
 
 /* Gives up the fd: what is gathered is sent, pushed-back bytes are copied to `buf`, `s` is closed with
- * SCONCE_REASON_DETACH (event_close and destroy run at the end of the turn, s->fd is -1), and the open
- * fd, no longer watched anywhere, is the caller's.  *len_out is the number of bytes in `buf`; it may be NULL when
- * `size` is 0.  Returns the fd; or, with nothing changed except that gathered bytes may have been sent: -EBUSY (output is
- * stuck, a transport is set, or `s` is in a transfer whose completion is still to run),
- * -ENOBUFS (more bytes are pushed back than `size`), -EBADF (closed, or no fd), -EINPROGRESS (connecting). */
+ * SCONCE_REASON_DETACH (event_close and destroy run at the end of the turn, s->fd is -1), and the open fd, no longer
+ * watched anywhere, is the caller's.  *len_out is the number of bytes in `buf`; it may be NULL when `size` is 0.
+ * Returns the fd; or, with nothing changed except that gathered bytes may have been sent: -EBUSY (output is stuck, a
+ * transport is set, or `s` is in a transfer whose completion is still to run), -ENOBUFS (more bytes are pushed back
+ * than `size`), -EBADF (closed, or no fd), -EINPROGRESS (connecting). */
 SCONCE_API int sconce_detach(struct sconce_sock *s, void *buf, size_t size, size_t *len_out);
 
 /* Keeps the memory of `s`: destroy waits for as many releases, and runs at the end of a turn.  At most 65 534

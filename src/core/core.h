@@ -13,7 +13,7 @@
  *   timer.c     a pairing heap; timeout.c: the wheel of idle timeouts, the kinds
  *   post.c, work.c   other threads
  *   raw.c       what socket types that carry records need
- *   addr.c, resolve.c                           addresses, names
+ *   addr.c, resolve.c, resolve_cares.c          addresses, names
  *   endpoint.c, spec.c, sockopt.c               parsing endpoints, applying their options
  *   bind.c, listen_open.c, listen.c             bound sockets and their paths, listeners
  *   connect.c, connect_name.c, race.c, connector.c
@@ -306,6 +306,8 @@ struct sconce_loop {
 	struct sconce__lookup *lookups;		/* under way, or late */
 	sconce_resolver_fn *resolver;		/* NULL: the default */
 	void *resolver_arg;
+	struct sconce__cares *cares;		/* names that nameservers are asked for; NULL until used */
+	char *nameservers;			/* sconce_set_nameservers(); NULL: the system's */
 
 	/* options and state */
 	uint64_t high, low, cap;
@@ -689,6 +691,10 @@ int sconce__socket_options(struct sconce_loop *l, int fd, const struct sconce_ad
 /* A blocking look-up of addresses to bind to.  How many, or -errno with *fail (may be NULL). */
 int sconce__resolve_now(struct sconce_loop *l, const char *host, const char *service, int family, int type,
 	struct sconce_addr *addrs, size_t max, struct sconce_fail *fail);
+
+/* resolve_cares.c */
+void sconce__cares_fork(struct sconce_loop *l);			/* child, after be->fork(): what is under way begins again */
+void sconce__cares_fini(struct sconce_loop *l);			/* loop_free: what is under way is cancelled, in deferred calls */
 
 /* bind.c */
 struct sconce__path {

@@ -733,6 +733,7 @@ sconce_loop_free(struct sconce_loop *l)
 	sconce__children_fini(l);
 	sconce__signals_fini(l);
 	sconce__work_cancel(l);
+	sconce__cares_fini(l);
 	sconce__post_run(l, -ECANCELED);
 	cancel_calls(l);
 	drain(l);
@@ -778,6 +779,7 @@ sconce_loop_fork(struct sconce_loop *l)
 	rewatch_hups(l);
 	sconce__transfer_fini(l);	/* idle pipes: the parent has them too */
 	sconce__work_fork(l);
+	sconce__cares_fork(l);
 	sconce__children_fork(l);
 	return 0;
 }

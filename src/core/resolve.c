@@ -1,25 +1,18 @@
-/* Names: look-ups in the pool's threads, joined when they are equal.  Called by connect.c, bind.c and applications.
+/* Names: look-ups, joined when they are equal, in the pool's threads or by resolve_cares.c.  Called by connect.c, bind.c
+ * and applications.
  *
  *	struct sconce_resolve	one who asks: done(), a deadline
- *	struct sconce__lookup	one question that a thread works on, and those who asked it
+ *	struct sconce__lookup	one question that is worked on, and those who asked it
  *
  * A thread touches nothing of a look-up but its question, which does not change, and its answer, which the loop does not
- * read before the job has come back.  A look-up whose askers have all gone stays until then, and no longer keeps the loop
- * running. */
-#include "core.h"
+ * read before the job has come back.  A look-up whose askers have all gone stays until its end, and no longer keeps the
+ * loop running. */
+#include "resolve.h"
 
 #include <netdb.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <strings.h>
-
-enum { ADDRS_MAX = 32 };
-
-/* A question. */
-struct question {
-	char host[256], service[64];
-	int family, type;
-	unsigned flags;
-};
 
 struct sconce_resolve {
 	struct sconce_loop *loop;
@@ -32,32 +25,28 @@ struct sconce_resolve {
 	struct question q;
 };
 
-struct sconce__lookup {
-	struct sconce__lookup *next, **prevp;	/* the loop's */
-	struct sconce_loop *loop;
-	struct sconce_resolve *askers, **tail;
-	struct question q;
-	sconce_resolver_fn *fn;
-	void *arg;
-	/* the answer */
-	int count;				/* or EAI_... */
-	int errnum;				/* with EAI_SYSTEM */
-	struct sconce_addr addrs[ADDRS_MAX];
-};
-
 /* ---- the default resolver ---- */
 
-/* Names of this host itself: they have addresses whatever interfaces there are (RFC 6761, 6.3). */
-static bool
-is_loopback_name(const char *host)
+bool
+sconce__is_localhost(const char *host)
 {
-	static const char *const names[] = { "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback" };
 	size_t len = strlen(host);
+
+	if (len > 0 && host[len - 1] == '.')
+		len--;
+	return len >= 9 && strncasecmp(host + len - 9, "localhost", 9) == 0 && (len == 9 || host[len - 10] == '.');
+}
+
+/* Names of this host itself: they have addresses whatever interfaces there are (RFC 6761, 6.3). */
+bool
+sconce__is_loopback_name(const char *host)
+{
+	static const char *const names[] = { "localhost.localdomain", "ip6-localhost", "ip6-loopback" };
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcasecmp(host, names[i]) == 0)
 			return true;
-	return len > 10 && strcasecmp(host + len - 10, ".localhost") == 0;
+	return sconce__is_localhost(host);
 }
 
 static int
@@ -87,7 +76,7 @@ sconce_resolver_default(void *arg, const char *host, const char *service, int fa
 	if (flags & SCONCE_RESOLVE_PASSIVE)
 		hints.ai_flags |= AI_PASSIVE;
 	/* who names a family wants it, whatever addresses the host has */
-	else if ((flags & SCONCE_RESOLVE_CONFIGURED) && family == AF_UNSPEC && !is_loopback_name(host))
+	else if ((flags & SCONCE_RESOLVE_CONFIGURED) && family == AF_UNSPEC && !sconce__is_loopback_name(host))
 		hints.ai_flags |= AI_ADDRCONFIG;
 	if (any && family == AF_UNSPEC)
 		hints.ai_family = AF_INET6;		/* for every address, see bind.c */
@@ -232,9 +221,14 @@ static void
 work(void *arg)
 {
 	struct sconce__lookup *u = arg;
-	sconce_resolver_fn *fn = u->fn != NULL ? u->fn : sconce_resolver_default;
+	const struct question *q = &u->q;
 
-	u->count = fn(u->arg, u->q.host, u->q.service, u->q.family, u->q.type, u->q.flags, u->addrs, ADDRS_MAX);
+	if (u->way == WAY_PORT)
+		u->count = sconce_resolver_default(NULL, "*", q->service, AF_INET, q->type, SCONCE_RESOLVE_PASSIVE, u->addrs, 1);
+	else if (u->fn != NULL)
+		u->count = u->fn(u->arg, q->host, q->service, q->family, q->type, q->flags, u->addrs, ADDRS_MAX);
+	else
+		u->count = sconce_resolver_default(NULL, q->host, q->service, q->family, q->type, q->flags, u->addrs, ADDRS_MAX);
 	u->errnum = errno;
 	if (u->count > ADDRS_MAX)
 		u->count = ADDRS_MAX;
@@ -250,34 +244,96 @@ forget(struct sconce__lookup *u)
 		u->next->prevp = u->prevp;
 }
 
-/* The job is back.  Its thread may have stayed behind in a parent process: then it is begun again. */
+/* Tells all who asked.  `status` -errno: it did not come to an answer. */
 static void
-answered(struct sconce_loop *l, void *arg, int status)
+tell(struct sconce__lookup *u, int status)
 {
-	struct sconce__lookup *u = arg;
+	struct sconce_loop *l = u->loop;
 	struct sconce_fail fail;
-	int r = status;
 
-	if (u->askers != NULL && status == -ECANCELED && !l->freeing) {
-		r = sconce_work(l, work, answered, u);
-		if (r == 0)
-			return;
-	}
-	if (r < 0)
-		question_failed(&u->q, 0, -r, &fail);
+	if (status < 0)
+		question_failed(&u->q, 0, -status, &fail);
 	else if (u->count < 0)
 		question_failed(&u->q, u->count, u->errnum, &fail);
 	forget(u);
 	while (u->askers != NULL) {
-		if (r < 0 || u->count < 0)
+		if (status < 0 || u->count < 0)
 			finish(u->askers, NULL, 0, &fail);
 		else
 			finish(u->askers, u->addrs, (size_t)u->count, NULL);
 	}
-	sconce__keep(l, 1);			/* with the last asker the job's own reference went, which goes again now */
 	l_free(l, u);
 }
 
+/* A service's number, or -1. */
+static int
+port_number(const char *service)
+{
+	char *end;
+	long port = strtol(service, &end, 10);
+
+	return service[strspn(service, "0123456789")] == '\0' && *end == '\0' && port <= UINT16_MAX ? (int)port : -1;
+}
+
+static int
+query(struct sconce__lookup *u, int port, sconce_call_fn *fn)
+{
+	u->end = l_alloc(u->loop, sizeof(*u->end));
+	if (u->end == NULL)
+		return -ENOMEM;
+	*u->end = (struct sconce__call){ .fn = fn, .arg = u };
+	u->way = WAY_QUERY;
+	u->port = port;
+	sconce__cares_query(u);
+	return 0;
+}
+
+/* Sets about it; fn is called at the end.  `port` is the service's number, -1: not known yet. */
+static int
+begin(struct sconce__lookup *u, int port, sconce_call_fn *fn)
+{
+	int r;
+
+	if (u->fn != NULL || !sconce__cares_takes(u->loop, &u->q))
+		u->way = WAY_THREAD;
+	else if (port < 0)
+		u->way = WAY_PORT;
+	else
+		return query(u, port, fn);
+	r = sconce_work(u->loop, work, fn, u);
+	if (r == 0)
+		sconce__keep(u->loop, -1);	/* only those who ask keep the loop running */
+	return r;
+}
+
+/* What was being done is.  If it stayed behind in a parent process, or its nameservers are no longer the loop's, it is begun
+ * again. */
+static void
+answered(struct sconce_loop *l, void *arg, int status)
+{
+	struct sconce__lookup *u = arg;
+	bool again = status == -ECANCELED, found_port = status == 0 && u->way == WAY_PORT && u->count > 0;
+	int r = status;
+
+	if (u->way != WAY_QUERY)
+		sconce__keep(l, 1);		/* the job's own reference, which goes again now */
+	if (u->askers != NULL && !l->freeing && (again || found_port)) {
+		r = begin(u, again ? port_number(u->q.service) : sconce_addr_port(&u->addrs[0]), answered);
+		if (r == 0)
+			return;
+	}
+	tell(u, r);
+}
+
+void
+sconce__query_ended(struct sconce__lookup *u, int status)
+{
+	struct sconce__call *end = u->end;
+
+	u->end = NULL;
+	end->status = status;
+	sconce__call_push(u->loop, end);
+}
 static struct sconce__lookup *
 find(const struct sconce_loop *l, const struct question *q)
 {
@@ -302,12 +358,11 @@ lookup_new(struct sconce_loop *l, const struct question *q, struct sconce__looku
 	u->fn = l->resolver;
 	u->arg = l->resolver_arg;
 	u->tail = &u->askers;
-	r = sconce_work(l, work, answered, u);
+	r = begin(u, port_number(q->service), answered);
 	if (r < 0) {
 		l_free(l, u);
 		return r;
 	}
-	sconce__keep(l, -1);			/* until somebody asks */
 	u->next = l->lookups;
 	u->prevp = &l->lookups;
 	if (u->next != NULL)

@@ -118,7 +118,7 @@ posix_exec(const struct regex *x, const char *data, regmatch_t *m)
 	return r;
 }
 
-/* A match of nothing does not count. */
+/* A match of nothing does not count.  (glibc's regexec() says "no match" where it has no memory: the input waits then.) */
 static int
 posix_find(const struct regex *x, struct regex_state *st, const char *data, size_t len, bool more,
 	struct match *match_out)

@@ -147,8 +147,9 @@ sconce_input_append(struct sconce_input *in, const void *data, size_t len)
 	return 0;
 }
 
-int
-sconce_input_prepend(struct sconce_input *in, const void *data, size_t len)
+/* Puts a copy in front of what there is.  0 or -ENOMEM: nothing changed. */
+static int
+prepend(struct sconce_input *in, const void *data, size_t len)
 {
 	struct sconce_input was = *in;
 
@@ -283,6 +284,14 @@ sconce_framer_set_filter(struct sconce_framer *fr, struct sconce_filter *filter)
 	fr->_error = 0;
 	fr->in.error = NULL;
 	return 0;
+}
+
+int
+sconce_framer_unread(struct sconce_framer *fr, const void *data, size_t len)
+{
+	int r = fr->filter != NULL ? sconce_framer_set_filter(fr, fr->filter) : 0;
+
+	return r < 0 ? r : prepend(&fr->in, data, len);
 }
 
 static bool

@@ -572,5 +572,5 @@ sconce_stream_unread(struct sconce_stream *st, const void *data, size_t len)
 {
 	if (st->sock.closed)
 		return -EBADF;
-	return sconce_input_prepend(&st->_framer.in, data, len);
+	return sconce_framer_unread(&st->_framer, data, len);
 }
