@@ -523,6 +523,8 @@ START_TEST(test_discard_drops_and_goes_on)
 	ck_assert_int_eq(second.calls, 1);
 	ck_assert_int_eq(second.status, -ECANCELED);
 	ck_assert_ptr_nonnull(strstr(p.log, "a.low"));
+	ck_assert_ptr_nonnull(strstr(p.log, "a.drain"));
+	ck_assert(!(sconce_watching(&p.a.sock) & SCONCE_WRITE));
 	ck_assert_uint_eq(sconce_discard(&p.a.sock), 0);
 	p.b.in_len = 0;
 	pair_quiet(&p);
@@ -532,6 +534,21 @@ START_TEST(test_discard_drops_and_goes_on)
 	sconce_close(&p.a.sock, 0);
 	ck_assert_uint_eq(p.a.sock.unsent, waiting);
 	ck_assert_uint_eq(sconce_discard(&p.a.sock), 0);
+}
+END_TEST
+
+/* With nothing left to send the output timeout does not run, and runs again for what is written next. */
+START_TEST(test_discard_ends_the_output_timeout)
+{
+	ck_assert_int_eq(sconce_set_timeout(&p.a.sock, SCONCE_TIMEOUT_OUTPUT, 0.02), 0);
+	ck_assert_int_eq(sconce_write(&p.a.sock, big, sizeof(big)), SCONCE_QUEUED);
+	sconce_watch_read(&p.b.sock, false);
+	ck_assert_uint_gt(sconce_discard(&p.a.sock), 0);
+	for (int i = 0; i < 20; i++)
+		sconce_loop_step(p.loop, 0.004);
+	ck_assert_uint_eq(p.a.timeouts, 0);
+	ck_assert_int_eq(sconce_write(&p.a.sock, big, sizeof(big)), SCONCE_QUEUED);
+	PAIR_UNTIL(&p, p.a.timeouts == 1);
 }
 END_TEST
 
@@ -576,6 +593,7 @@ t_suite(void)
 	tcase_add_checked_fixture(c, setup, teardown);
 	tcase_add_test(c, test_discard_drops_and_goes_on);
 	tcase_add_test(c, test_discard_of_gathered_bytes);
+	tcase_add_test(c, test_discard_ends_the_output_timeout);
 
 	c = t_case(s, "marks");
 	tcase_add_checked_fixture(c, setup_marks, teardown);

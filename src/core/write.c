@@ -504,8 +504,11 @@ sconce_discard(struct sconce_sock *s)
 		return 0;
 	sconce__count_lost(s, sconce__gather_drop(s));
 	sconce__cancel(s, -ECANCELED);
+	if (s->fd >= 0 && !(s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)) && !has_transport(s))
+		s->_flags &= ~(uint32_t)FL_STUCK;	/* nothing waits for room any more: the next write asks again */
 	if (s->_side != NULL)
 		sconce__output_moved(s);
+	sconce__interest(s);
 	sconce__sock_dirty(s);
 	return bytes;
 }
