@@ -526,6 +526,72 @@ START_TEST(test_overflow_can_be_answered)
 }
 END_TEST
 
+/* All that was sent gets there, though much of it is still queued and there is input that nobody reads; then the end. */
+START_TEST(test_close_flush_sends_all)
+{
+	static char big[600 * 1000], got[sizeof(big) + 1];
+	struct sconce_mux_handle *h = mux_pair(WIRE_TCP, NULL, &peer);
+	struct sconce_event ev;
+	size_t n = 0;
+
+	mux_expect(SCONCE_EVENT_READY);
+	memset(big, 'b', sizeof(big));
+	ck_assert_int_eq(write(peer, "unread", 6), 6);
+	ck_assert_int_ge(sconce_mux_send(h, big, sizeof(big)), 0);
+	sconce_mux_close_flush(h, 5);
+	sconce_mux_close_flush(h, 5);
+	fcntl(peer, F_SETFL, O_NONBLOCK);
+	for (int i = 0; i < 100000 && !tracks[0].closed; i++) {
+		ssize_t r = read(peer, got + n, sizeof(got) - n);
+
+		n += r > 0 ? (size_t)r : 0;
+		if (r == 0)
+			shutdown(peer, SHUT_WR);
+		if (sconce_mux_next(m, 0.001, &ev) == 1)
+			mux_event(&ev);
+	}
+	ck_assert_uint_eq(n, sizeof(big));
+	ck_assert_uint_eq(tracks[0].missing, 0);
+	ck_assert_int_eq(tracks[0].reason, SCONCE_REASON_LOCAL);
+	ck_assert_int_eq(tracks[0].closing, 1);
+	close(peer);
+}
+END_TEST
+
+/* What a reset has cut off is no record, whatever the filter: it comes behind the error, as what is left. */
+START_TEST(test_reset_does_not_complete_records)
+{
+	static const char *const said[] = { "transfer 100;transfer 1", "half a line", "HTTP/1.0 200 OK\r\n\r\nhalf of it",
+		"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf of it", "everything" };
+	static const char *const reads[] = { "transfer 100|transfer 1|", "half a line|", "HTTP/1.0 200 OK\r\n\r\n|half of it|",
+		"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n|half of it|", "everything|" };
+	static const char *const logs[] = { "ready read error read_last closing closed ", "ready error read_last closing closed ",
+		"ready read read error closing closed ", "ready read read error closing closed ", "ready error read_last closing closed " };
+	struct sconce_http_options http = { .mode = SCONCE_HTTP_STREAMING, .responses = true };
+	struct linger hard = { 1, 0 };
+	struct sconce_mux_options o = { .filter = NULL };
+	struct sconce_event ev;
+
+	ck_assert_int_eq(_i == 0 ? sconce_filter_split(";", 1, &o.filter) : _i == 1 ? sconce_filter_line(NULL, &o.filter) :
+	    _i == 4 ? sconce_filter_last(&o.filter) : sconce_filter_http(&http, &o.filter), 0);
+	mux_pair(WIRE_TCP, &o, &peer);
+	sconce_filter_unref(o.filter);
+	mux_expect(SCONCE_EVENT_READY);
+	ck_assert_int_eq(write(peer, said[_i], strlen(said[_i])), (ssize_t)strlen(said[_i]));
+	while (sconce_mux_next(m, 0.02, &ev) == 1) {
+		mux_event(&ev);
+		ck_assert(ev.record == NULL || !(ev.record->flags & SCONCE_RECORD_END));
+	}
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(peer);
+	MUX_UNTIL(tracks[0].closed);
+	ck_assert_str_eq(tracks[0].log, logs[_i]);
+	ck_assert_str_eq(tracks[0].data, reads[_i]);
+	ck_assert_int_eq(tracks[0].fail.errnum, ECONNRESET);
+	ck_assert_int_eq(tracks[0].reason, SCONCE_REASON_ERROR);
+}
+END_TEST
+
 /* EM-59: a timeout of the socket is an error and an end. */
 START_TEST(test_timeout_is_error_and_end)
 {
@@ -622,6 +688,8 @@ t_suite(void)
 	tcase_add_test(c, test_kill_drops_events_but_the_first);
 	tcase_add_loop_test(c, test_peer_gone_with_output_queued_is_one_error, 0, WIRES);
 	tcase_add_test(c, test_send_fails_what_came_before_is_read);
+	tcase_add_test(c, test_close_flush_sends_all);
+	tcase_add_loop_test(c, test_reset_does_not_complete_records, 0, 5);
 	tcase_add_loop_test(c, test_close_leaves_forked_copy_connected, 0, 2);
 	tcase_add_test(c, test_closing_handles_do_not_spin);
 	tcase_add_loop_test(c, test_peer_ends_output_still_goes, 0, 2);

@@ -74,7 +74,8 @@ struct sconce_event {
 	struct sconce_mux_handle *parent;	/* ACCEPTED: the listener; NULL when that was removed meanwhile */
 	const void *data;			/* READ, READ_LAST */
 	size_t len;
-	const struct sconce_record *record;	/* READ, READ_LAST through a filter: the record whole (groups, HTTP) */
+	const struct sconce_record *record;	/* READ, READ_LAST through a filter: the record whole (groups, HTTP);
+						 * NULL for what an error has left, and without a filter */
 	const struct sconce_datagram *datagram;	/* READ of a datagram socket: all about it */
 	const struct sconce_addr *from;		/* READ of a datagram socket: the sender; ACCEPTED: the peer */
 	uint64_t session;			/* READ of a datagram socket: what the session function gave */
@@ -173,6 +174,10 @@ SCONCE_API int sconce_mux_remove(struct sconce_mux_handle *h);
  * whoever began, nothing. */
 SCONCE_API void sconce_mux_close(struct sconce_mux_handle *h);
 
+/* Closes when what was sent has gone: no more input; CLOSING now; when that has been taken, sconce_close_flush() with
+ * `timeout` seconds (negative: the linger of the options); then CLOSED.  Until then more may be sent.  What cannot be
+ * sent to a peer (listeners, datagram sockets) is closed.  Once it is closing, nothing. */
+SCONCE_API void sconce_mux_close_flush(struct sconce_mux_handle *h, double timeout);
 /* Closes without CLOSING and READ_LAST, also what is closing already, dropping queued events of the handle but
  * ACCEPTED, READY and yours; `reason` (SCONCE_REASON_USER and above, or 0) comes with CLOSED.  The connection is not
  * shut down: a process that shares the socket keeps it. */

@@ -32,6 +32,21 @@ sconce_mux_close(struct sconce_mux_handle *h)
 }
 
 void
+sconce_mux_close_flush(struct sconce_mux_handle *h, double timeout)
+{
+	if (h->kind != SCONCE_MUX_STREAM || (h->flags & H_NO_OUTPUT)) {
+		sconce_mux_close(h);
+		return;
+	}
+	if (h->flags & (H_CLOSING | H_KILLED))
+		return;
+	if (timeout >= 0)
+		h->linger = timeout;
+	h->flags |= H_ANSWERED;
+	sconce__mux_end(h, SCONCE_REASON_LOCAL);
+}
+
+void
 sconce_mux_kill(struct sconce_mux_handle *h, int reason)
 {
 	if (h->flags & (H_CLOSED | H_KILLED))

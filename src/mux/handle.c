@@ -170,13 +170,31 @@ sconce__mux_shut(struct sconce_mux_handle *h, int reason)
 	sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
 }
 
-/* A stream is broken: ERROR, CLOSING, CLOSED. */
+void
+sconce__mux_end(struct sconce_mux_handle *h, int reason)
+{
+	unready(h);
+	h->reason = reason;
+	h->flags |= H_CLOSING;
+	sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
+}
+
+/* What the filter has not made a record of. */
+static void
+queue_left(struct sconce_mux_handle *h)
+{
+	if (h->kind == SCONCE_MUX_STREAM && sconce_stream_input(sconce__mux_stream(h))->len > 0)
+		sconce__mux_queue(h->mux, SCONCE_EVENT_READ_LAST, h, NULL);
+}
+
+/* A stream is broken: ERROR, what was cut off, CLOSING, CLOSED. */
 static void
 broken(struct sconce_mux_handle *h, const char *operation, int errnum, int reason)
 {
 	struct sconce_fail fail = failure(h, operation, errnum);
 
 	queue_error(h, &fail, NULL);
+	queue_left(h);
 	sconce__mux_shut(h, reason);
 }
 
@@ -186,13 +204,9 @@ unreadable(struct sconce_mux_handle *h, int errnum)
 {
 	struct sconce_fail fail = failure(h, "filter", errnum);
 
-	unready(h);
 	queue_error(h, &fail, NULL);
-	if (sconce_stream_input(sconce__mux_stream(h))->len > 0)
-		sconce__mux_queue(h->mux, SCONCE_EVENT_READ_LAST, h, NULL);
-	h->reason = errnum == EMSGSIZE || errnum == ENOBUFS ? SCONCE_REASON_OVERFLOW : SCONCE_REASON_ERROR;
-	h->flags |= H_CLOSING;
-	sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
+	queue_left(h);
+	sconce__mux_end(h, errnum == EMSGSIZE || errnum == ENOBUFS ? SCONCE_REASON_OVERFLOW : SCONCE_REASON_ERROR);
 }
 
 /* What sconce_stream_next() has returned when it was no record. */
@@ -206,10 +220,7 @@ no_more(struct sconce_mux_handle *h, int r)
 	} else if (r != -ENODATA) {
 		unreadable(h, -r);
 	} else {
-		unready(h);
-		h->reason = SCONCE_REASON_EOF;
-		h->flags |= H_CLOSING;
-		sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
+		sconce__mux_end(h, SCONCE_REASON_EOF);
 	}
 }
 

@@ -147,6 +147,8 @@ bool sconce__mux_pull(struct sconce_mux_handle *h, struct sconce_event *ev);
 /* The work. */
 void sconce__mux_flush(struct sconce_mux_handle *h);
 void sconce__mux_finish(struct sconce_mux_handle *h);
+/* No more input; queues CLOSING, and stays open for output until that has been taken. */
+void sconce__mux_end(struct sconce_mux_handle *h, int reason);
 /* Closes it at once and queues CLOSING.  The fd stays open until that has been taken. */
 void sconce__mux_shut(struct sconce_mux_handle *h, int reason);
 /* Its fd need not stay open any more. */

@@ -146,10 +146,10 @@ fill(struct sconce_stream *st)
 		give_up(st, r);
 		return -EINPROGRESS;
 	}
-	if (n == 0) {
+	if (n == 0)
 		st->_state |= ST_END;
-		sconce_framer_end(&st->_framer);
-	}
+	if (n == 0 && st->_errnum == 0)
+		sconce_framer_end(&st->_framer);	/* behind an error the rest is no last record: it was cut off */
 	return n;
 }
 
@@ -278,7 +278,6 @@ pull(struct sconce_stream *st)
 	if (n < 0 && n != -EAGAIN && n != -EINPROGRESS) {
 		st->_errnum = (uint16_t)-n;
 		st->_state |= ST_END;
-		sconce_framer_end(&st->_framer);
 	}
 }
 
