@@ -31,7 +31,8 @@ struct sconce_stream;
 
 /* What happens after the end of input has been told (event_eof). */
 enum sconce_eof {
-	SCONCE_EOF_FLUSH_CLOSE = 0,	/* sconce_close_flush(): what was written, in event_eof too, is sent before */
+	SCONCE_EOF_FLUSH_CLOSE = 0,	/* sconce_close_flush(): what was written, in event_eof too, is sent before.
+					 * The reason is then SCONCE_REASON_LOCAL */
 	SCONCE_EOF_CLOSE,		/* sconce_close(), SCONCE_REASON_EOF */
 	SCONCE_EOF_MANUAL		/* nothing: writing goes on until you close */
 };

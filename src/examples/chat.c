@@ -107,9 +107,6 @@ room_say(struct room *room, const struct member *except, const char *format, ...
 	len = vsnprintf(msg->text, SIZE, format, args);
 	va_end(args);
 	msg->len = len < SIZE ? (size_t)len : SIZE - 1;
-	for (size_t i = 0; i + 1 < msg->len; i++)
-		if (iscntrl((unsigned char)msg->text[i]))
-			msg->text[i] = '?';	/* nobody writes to the others' terminals */
 	msg->refs = 1;			/* ours, while we hand it out */
 	/* No hook runs inside our calls, so nobody leaves the list meanwhile, not even who is closed. */
 	LIST_FOREACH(m, &room->members, link)
@@ -122,9 +119,14 @@ static void
 member_event_record(struct sconce_stream *st, const struct sconce_record *rec)
 {
 	struct member *m = member_of(st);
+	char line[LINE_MAX_BYTES];
 
+	memcpy(line, rec->data, rec->len);	/* the filter gives no longer ones */
+	for (size_t i = 0; i < rec->len; i++)
+		if (iscntrl((unsigned char)line[i]))
+			line[i] = '?';	/* nobody writes to the others' terminals */
 	if (rec->len > 0)
-		room_say(m->room, m, "guest%u: %.*s\n", m->number, (int)rec->len, (const char *)rec->data);
+		room_say(m->room, m, "guest%u: %.*s\n", m->number, (int)rec->len, line);
 }
 
 static void
@@ -242,6 +244,7 @@ main(int argc, char **argv)
 	}
 	sconce_filter_set_max_record(room.lines, LINE_MAX_BYTES);
 	sconce_signal(loop, SIGINT, interrupted, &room);
+	sconce_signal(loop, SIGTERM, interrupted, &room);
 	printf("listening on %s\n", sconce_addr_text(&room.listener.addr, text, sizeof(text)));
 	fflush(stdout);
 	sconce_loop_run(loop);

@@ -142,6 +142,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	sconce_signal(loop, SIGINT, interrupted, NULL);
+	sconce_signal(loop, SIGTERM, interrupted, NULL);
 	printf("listening on %s\n", sconce_addr_text(&listener.addr, text, sizeof(text)));
 	fflush(stdout);
 	sconce_loop_run(loop);

@@ -114,7 +114,9 @@ handle_event(const struct sconce_event *ev)
 		sconce_set_timeout(sconce_mux_sock(ev->handle), SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
 		break;
 	case SCONCE_EVENT_READ:
-		obey(ev->handle, ev);
+	case SCONCE_EVENT_READ_LAST:
+		if (ev->record != NULL)		/* a line, the last one perhaps without its end; not what an error has left */
+			obey(ev->handle, ev);
 		break;
 	case SCONCE_EVENT_ERROR:
 		fprintf(stderr, "pull: %s\n", ev->fail.text);
@@ -159,6 +161,7 @@ main(int argc, char **argv)
 		fprintf(stderr, "pull: %s\n", fail.text);
 	} else {
 		sconce_signal(sconce_mux_loop(mux), SIGINT, interrupted, NULL);
+		sconce_signal(sconce_mux_loop(mux), SIGTERM, interrupted, NULL);
 		sconce_local(sconce_mux_sock(listener), &addr);
 		printf("listening on %s\n", sconce_addr_text(&addr, text, sizeof(text)));
 		fflush(stdout);
