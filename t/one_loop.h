@@ -3,6 +3,8 @@
 #ifndef ONE_LOOP_H
 #define ONE_LOOP_H
 
+#include "backend.h"
+
 #include <check.h>
 #include <math.h>
 #include <time.h>
@@ -26,7 +28,9 @@ real_now(void)
 static inline void
 setup(void)
 {
-	ck_assert_int_eq(sconce_loop_new(NULL, &loop), 0);
+	struct sconce_loop_options opts = { .backend = t_backend() };
+
+	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
 }
 
 static inline int64_t
@@ -42,7 +46,7 @@ setup_skewed(void)
 	struct sconce_loop_options opts = { .backend = &skewed };
 
 	skew = 0;
-	skewed = *sconce_backend_libev();
+	skewed = *t_backend();
 	skewed.now = skewed_now;
 	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
 }

@@ -1,5 +1,6 @@
 /* See pair.h. */
 #include "pair.h"
+#include "backend.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -336,8 +337,14 @@ pair_clear(struct pair *p)
 void
 pair_open_loop(struct pair *p, const struct sconce_loop_options *opts)
 {
+	struct sconce_loop_options own = { .backend = NULL };
+
 	pair_clear(p);
-	ck_assert_int_eq(sconce_loop_new(opts, &p->loop), 0);
+	if (opts != NULL)
+		own = *opts;
+	if (own.backend == NULL)
+		own.backend = t_backend();
+	ck_assert_int_eq(sconce_loop_new(&own, &p->loop), 0);
 }
 
 struct end *
@@ -642,14 +649,14 @@ static void
 fault_arm(struct sconce_sock *s, unsigned events, void *ctx)
 {
 	fault.arm++;
-	sconce_backend_libev()->arm(s, events, ctx);
+	t_backend()->arm(s, events, ctx);
 }
 
 static void
 fault_watch_hup(struct sconce_sock *s, void *ctx)
 {
 	fault.watch_hup++;
-	sconce_backend_libev()->watch_hup(s, ctx);
+	t_backend()->watch_hup(s, ctx);
 }
 
 static int
@@ -711,7 +718,7 @@ const struct sconce_backend *
 fault_backend(void)
 {
 	memset(&fault, 0, sizeof(fault));
-	table = *sconce_backend_libev();
+	table = *t_backend();
 	table.arm = fault_arm;
 	table.watch_hup = fault_watch_hup;
 	table.recv = fault_recv;

@@ -350,6 +350,13 @@ turn(struct sconce_loop *l, double limit, bool *post_out)
 	return r;
 }
 
+/* To wait would be for ever. */
+static bool
+nothing_left(const struct sconce_loop *l)
+{
+	return !l->kept && l->timeout < 0 && !work_left(l) && !l->end_wanted;
+}
+
 static int
 enter_run(struct sconce_loop *l)
 {
@@ -373,7 +380,7 @@ sconce_loop_run(struct sconce_loop *l)
 			r = SCONCE_LOOP_STOPPED;
 			break;
 		}
-		if (!l->kept && l->timeout < 0 && !work_left(l) && !l->end_wanted) {
+		if (nothing_left(l)) {
 			r = SCONCE_LOOP_IDLE;
 			break;
 		}
@@ -399,7 +406,7 @@ sconce_loop_step(struct sconce_loop *l, double timeout)
 
 	if (r < 0)
 		return r;
-	r = turn(l, timeout >= 0 ? timeout : -1, &go_on);
+	r = turn(l, timeout >= 0 ? timeout : nothing_left(l) ? 0 : -1, &go_on);
 	l->running = false;
 	ran = l->hooks - before;
 	return r < 0 ? r : ran > INT_MAX ? INT_MAX : (int)ran;
