@@ -1145,7 +1145,7 @@ sometimes_pause(struct guest *x, const struct sconce_record *rec)
 	if (rnd(4) == 0)
 		sconce_watch_read(&x->stream.sock, false);
 	if (rnd(8) == 0)
-		sconce_stream_rescan(&x->stream);
+		ck_assert_int_eq(sconce_stream_rescan(&x->stream), 0);
 	if (rnd(8) == 0)
 		ck_assert_int_eq(sconce_stream_set_filter(&x->stream, &lines, NULL), 0);
 }
@@ -1187,6 +1187,292 @@ START_TEST(test_records_are_the_same_however_they_arrive)
 	}
 	LOG(want);
 	turn();
+}
+END_TEST
+
+/* A record longer than one read is whole, with small reads, with 256 KiB ones, and behind a piece that was left. */
+START_TEST(test_next_long_record_is_whole)
+{
+	static char text[600 * 1000 + 1];
+	struct sconce_stream_options opts = { .filter = &lines, .read_size = _i == 0 ? 4 : _i == 1 ? 1000 : 0 };
+	struct sconce_record rec;
+	size_t len = _i == 0 ? 10 : sizeof(text) - 1, sent = 0;
+	int r = 0;
+
+	for (size_t i = 0; i < len; i++)
+		text[i] = (char)('a' + i % 23);
+	text[len] = '\n';
+	open_guest(&pull_ops, &opts);
+	for (int i = 0; i < 20000 && r == 0; i++) {
+		ssize_t n = sent <= len ? send(g.peer, text + sent, len + 1 - sent, MSG_NOSIGNAL) : 0;
+
+		sent += n > 0 ? (size_t)n : 0;
+		sconce_loop_step(loop, 0);
+		r = sconce_stream_next(&g.stream, &rec);
+	}
+	ck_assert_int_eq(r, 1);
+	ck_assert_uint_eq(rec.len, len);
+	ck_assert_mem_eq(rec.data, text, len);
+}
+END_TEST
+
+/* RW-15: one read for a record is enough of a budget; an idle stream sleeps. */
+START_TEST(test_next_budget_of_one_read_does_not_spin)
+{
+	struct sconce_stream_options opts = { .filter = &lines, .max_reads = 1 };
+	struct sconce_record rec;
+
+	open_guest(&pull_ops, &opts);
+	for (int round = 0; round < 3; round++) {
+		ck_assert_int_eq(send(g.peer, "a\nb", 3, 0), 3);
+		sconce_loop_step(loop, 0);
+		ck_assert_int_eq(sconce_stream_next(&g.stream, &rec), 1);
+		ck_assert_int_eq(sconce_stream_next(&g.stream, &rec), 0);
+		g.log_len = 0;
+		g.log[0] = '\0';
+		turn();
+		LOG("");
+	}
+}
+END_TEST
+
+static int
+twice(const struct sconce_record *rec, struct sconce_sink *to, void *arg)
+{
+	(void)arg;
+	sconce_sink_record(to, rec);
+	return sconce_sink_record(to, rec);
+}
+
+/* A record that waits in the filter alone is promised again by a rescan. */
+START_TEST(test_rescan_finds_what_the_filter_holds)
+{
+	struct sconce_filter *stages[2] = { &lines, NULL };
+	struct sconce_stream_options opts = { .filter = NULL };
+	struct sconce_record rec;
+
+	ck_assert_int_eq(sconce_filter_map(twice, NULL, NULL, &stages[1]), 0);
+	ck_assert_int_eq(sconce_filter_stack(stages, 2, &opts.filter), 0);
+	sconce_filter_unref(stages[1]);
+	open_guest(&pull_ops, &opts);
+	sconce_filter_unref(opts.filter);
+	ck_assert_int_eq(send(g.peer, "one\n", 4, 0), 4);
+	sconce_loop_step(loop, 0);
+	NEXT("one");
+	ck_assert_int_eq(sconce_stream_rescan(&g.stream), 0);
+	turn();
+	LOG("ready ready ");
+	NEXT("one");
+	ck_assert_int_eq(sconce_stream_next(&g.stream, &rec), 0);
+}
+END_TEST
+
+/* ---- others' reads ---- */
+
+static struct guest reader;
+
+static void
+read_another(struct guest *x, const struct sconce_record *rec)
+{
+	static char was[16];
+	struct sconce_record other;
+	const void *data;
+
+	if (x->records > 1)
+		return;
+	memcpy(was, rec->data, rec->len);
+	ck_assert_int_eq(sconce_stream_next(&reader.stream, &other), 1);
+	ck_assert_int_eq(sconce_read_shared(&x->stream.sock, &data), -EAGAIN);
+	ck_assert_mem_eq(rec->data, was, rec->len);
+}
+
+/* What a hook does with other sockets does not touch its record, nor those behind it. */
+START_TEST(test_hook_reads_another_stream)
+{
+	int fds[2];
+
+	open_framed();
+	memset(&reader, 0, sizeof(reader));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	ck_assert_int_eq(sconce_stream_init(&reader.stream, loop, &pull_ops, fds[0], NULL), 0);
+	ck_assert_int_eq(send(fds[1], "############################", 28, 0), 28);
+	g.on_record = read_another;
+	say("one\ntwo\nthree\n");
+	LOG("[one] [two] [three] ");
+	sconce_close(&reader.stream.sock, 0);
+	turn();
+	close(fds[1]);
+}
+END_TEST
+
+static void
+close_with_more(struct guest *x, const struct sconce_record *rec)
+{
+	(void)rec;
+	sconce_close(&x->stream.sock, 0);
+}
+
+static char left_at_close[64];
+
+static void
+left_event_close(struct sconce_stream *st)
+{
+	const struct sconce_input *in = sconce_stream_input(st);
+
+	snprintf(left_at_close, sizeof(left_at_close), "%.*s", (int)in->len, in->data);
+	guest_event_close(st);
+}
+
+/* The farewell of a stream that was closed in its hook finds its own bytes, though others have been read since. */
+START_TEST(test_closed_in_hook_keeps_its_own_rest)
+{
+	static const struct sconce_stream_ops ops = { .name = "left", .event_record = guest_event_record,
+		.event_close = left_event_close, .destroy = guest_destroy };
+	struct sconce_stream_options opts = { .filter = &lines };
+	static struct guest other;
+	int fds[2];
+
+	open_guest(&ops, &opts);
+	memset(&other, 0, sizeof(other));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+	ck_assert_int_eq(sconce_stream_init(&other.stream, loop, &framed_ops, fds[0], &opts), 0);
+	g.on_record = close_with_more;
+	ck_assert_int_eq(send(g.peer, "go\nmine\n", 8, 0), 8);
+	ck_assert_int_eq(send(fds[1], "##########\n", 11, 0), 11);
+	turn();
+	ck_assert_str_eq(left_at_close, "mine\n");
+	sconce_close(&other.stream.sock, 0);
+	turn();
+	close(fds[1]);
+}
+END_TEST
+
+static void
+take_all_and_unread(struct guest *x, struct sconce_input *in)
+{
+	static int calls;
+
+	(void)x;
+	sconce_input_take(in, in->len);
+	if (calls++ == 1)
+		ck_assert_int_eq(sconce_stream_unread(&x->stream, "0123456789", 10), 0);
+}
+
+/* Bytes put back when all that was lent has been taken. */
+START_TEST(test_unread_behind_a_loan)
+{
+	open_guest(&raw_ops, NULL);
+	say("first");
+	sconce_input_take(sconce_stream_input(&g.stream), sconce_stream_input(&g.stream)->len);
+	g.on_input = take_all_and_unread;
+	say("second");
+	say("third");
+	LOG("<first> <second> <third> ");
+	ck_assert_uint_eq(sconce_stream_input(&g.stream)->len, 10);
+	say("!");
+	LOG("<first> <second> <third> <0123456789!> ");
+}
+END_TEST
+
+static void
+put_back_once(struct guest *x, const struct sconce_record *rec)
+{
+	struct sconce_filter *f;
+
+	if (x->records != 2)
+		return;
+	ck_assert_int_eq(sconce_filter_line(NULL, &f), 0);
+	ck_assert_int_eq(sconce_stream_set_filter(&x->stream, f, NULL), 0);
+	sconce_filter_unref(f);
+	ck_assert_int_eq(sconce_stream_unread(&x->stream, "\n", 1), 0);
+	ck_assert_int_eq(sconce_stream_unread(&x->stream, rec->data, rec->len), 0);
+}
+
+/* A record put back from its own hook, with a filter that only the stream knows by then. */
+START_TEST(test_unread_of_the_record_itself)
+{
+	open_framed();
+	g.on_record = put_back_once;
+	say("one\ntw");
+	say("o\nthree\n");
+	LOG("[one] [two] [two] [three] ");
+}
+END_TEST
+
+/* ---- ends that hooks see to ---- */
+
+static void
+close_flush_short(struct guest *x)
+{
+	sconce_close_flush(&x->stream.sock, 0.2);
+}
+
+/* What the hook of the end has begun is not begun again. */
+START_TEST(test_eof_hook_may_close_by_itself)
+{
+	static char big[4 * 1000 * 1000];
+	struct sconce_stream_options opts = { .filter = &lines, .eof = _i == 0 ? SCONCE_EOF_FLUSH_CLOSE : SCONCE_EOF_CLOSE, .linger = 5 };
+
+	open_guest(&framed_ops, &opts);
+	g.on_eof = close_flush_short;
+	ck_assert_int_eq(sconce_write(&g.stream.sock, big, sizeof(big)), SCONCE_QUEUED);
+	shutdown(g.peer, SHUT_WR);
+	turn();
+	ck_assert_int_eq(g.destroyed, 0);
+	pass(1);
+	turn();
+	ck_assert_int_eq(g.destroyed, 1);
+	ck_assert_int_eq(g.stream.sock.reason, SCONCE_REASON_TIMEOUT);
+}
+END_TEST
+
+static void
+answer_in_vain(struct guest *x, const struct sconce_record *rec)
+{
+	(void)rec;
+	sconce_stream_put_bytes(&x->stream, "answer", 6);
+}
+
+static void
+note_err(struct sconce_stream *st, int errnum)
+{
+	note(guest_of(st), "err(%s) ", strerrorname_np(errnum));
+}
+
+/* A peer that sends, ends and is gone: records, the error of the answer, and the end too, for a hook that leaves closing to it. */
+START_TEST(test_error_and_end_are_both_told)
+{
+	static const struct sconce_stream_ops ops = { .name = "both", .event_record = guest_event_record, .event_eof = guest_event_eof,
+		.event_err = note_err, .event_close = guest_event_close, .destroy = guest_destroy };
+	struct sconce_stream_options opts = { .filter = &lines, .max_records = 1, .eof = SCONCE_EOF_CLOSE };
+
+	open_guest(&ops, &opts);
+	g.on_record = answer_in_vain;
+	ck_assert_int_eq(send(g.peer, "one\ntwo\nrest", 12, 0), 12);
+	close(g.peer);
+	g.peer = -1;
+	turn();
+	ck_assert_ptr_nonnull(strstr(g.log, "[one] [two] "));
+	ck_assert_ptr_nonnull(strstr(g.log, "err(EPIPE)"));
+	ck_assert_ptr_nonnull(strstr(g.log, "eof("));
+	ck_assert_int_eq(g.destroyed, 1);
+}
+END_TEST
+
+/* A send that failed does not cut off what the peer said, however small the reads. */
+START_TEST(test_failed_send_with_small_reads_gives_all)
+{
+	struct sconce_stream_options opts = { .filter = &lines, .read_size = 16, .max_reads = 100 };
+
+	open_guest(&framed_ops, &opts);
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(send(g.peer, "record\n", 7, 0), 7);
+	close(g.peer);
+	g.peer = -1;
+	sconce_stream_put_bytes(&g.stream, "x", 1);
+	turn();
+	ck_assert_int_eq(g.records, 100);
+	ck_assert_ptr_nonnull(strstr(g.log, "err(EPIPE)"));
 }
 END_TEST
 
@@ -1251,6 +1537,8 @@ t_suite(void)
 
 	tcase_add_checked_fixture(tc, begin_loop, end_loop);
 	tcase_add_loop_test(tc, test_close_flush_delivers_close_counts, 0, 2);
+	tcase_add_loop_test(tc, test_next_long_record_is_whole, 0, 3);
+	tcase_add_loop_test(tc, test_eof_hook_may_close_by_itself, 0, 2);
 	tcase_add_loop_test(tc, test_records_are_the_same_however_they_arrive, 0, 60);
 	tcase_add_loop_test(tc, test_out_fd_and_stream_end_together, 0, 2);
 	ADD(s, "records", test_record_split_over_reads_is_whole, test_partial_record_then_silence_stays_open,
@@ -1268,7 +1556,10 @@ t_suite(void)
 	ADD(s, "output", test_out_fd_takes_the_output, test_file_prints_and_closes, test_file_after_close_refuses,
 		test_connect_then_talk, test_connect_failed_without_hook_closes);
 	ADD(s, "pull", test_next_gives_records, test_next_raw_keeps_streams_apart, test_next_error_comes_last,
-		test_next_after_failed_send_gives_input_first);
+		test_next_after_failed_send_gives_input_first, test_next_budget_of_one_read_does_not_spin,
+		test_rescan_finds_what_the_filter_holds);
+	ADD(s, "hooks", test_hook_reads_another_stream, test_closed_in_hook_keeps_its_own_rest, test_unread_behind_a_loan,
+		test_unread_of_the_record_itself, test_error_and_end_are_both_told, test_failed_send_with_small_reads_gives_all);
 	ADD(s, "init", test_init_refuses_what_does_not_agree, test_describe_names_the_type);
 	return s;
 }

@@ -300,8 +300,10 @@ SCONCE_API const char *sconce_framer_error(const struct sconce_framer *fr);
  * -ENOMEM (nothing changed). */
 SCONCE_API int sconce_framer_set_filter(struct sconce_framer *fr, struct sconce_filter *filter);
 
-/* Puts a copy of bytes in front of what was not taken yet.  The filter begins anew there: what it had found out about
- * the bytes behind is forgotten.  Returns 0 or -ENOMEM (nothing changed). */
+/* Puts a copy of bytes in front of what was not taken yet; the record that was given last is not valid any more.  Where
+ * bytes wait, the filter begins anew: what it had found out about them is forgotten, and so are records that it has
+ * made of bytes before and not given yet (map, stack).
+ * Returns 0; -EBUSY when it would forget records that writing holds back; -ENOMEM: then nothing changed. */
 SCONCE_API int sconce_framer_unread(struct sconce_framer *fr, const void *data, size_t len);
 
 /* The next record is to be the next `n` bytes, whatever they are; then the filter goes on.  With 0 it goes on without

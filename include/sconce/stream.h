@@ -53,10 +53,11 @@ struct sconce_stream_ops {
 	 * with more behind it, when more has come, or when sconce_stream_rescan() asks for it.  Only without a
 	 * filter. */
 	void (*event_input)(struct sconce_stream *st, struct sconce_input *in);
-	/* There may be something to take with sconce_stream_next(); see there. */
+	/* There may be something to take with sconce_stream_next(), which also tells of the end and of errors: event_eof,
+	 * event_fail, event_err and the policy of the options are not for such types. */
 	void (*event_ready)(struct sconce_stream *st);
 
-	/* The input has ended; `left` is what nobody has consumed (with a filter: nothing, it came as a record with
+	/* The input has ended (not by sconce_shutdown() of it); `left` is what nobody has consumed (with a filter: nothing, it came as a record with
 	 * SCONCE_RECORD_LAST).  Once; no input follows.  Then the policy of the options is carried out.  Missing:
 	 * only that. */
 	void (*event_eof)(struct sconce_stream *st, struct sconce_input *left);
@@ -86,7 +87,7 @@ struct sconce_stream_options {
 	struct sconce_filter *out_filter;
 	enum sconce_eof eof;
 	double linger;			/* seconds, for SCONCE_EOF_FLUSH_CLOSE; 0: 30 */
-	/* Most bytes of one read.  0: 256 KiB, into the loop's buffer; fewer are read into memory of the stream's own. */
+	/* Most bytes of one read; 0: 256 KiB.  The memory is the loop's, or, where fewer are pulled, the stream's own. */
 	size_t read_size;
 	/* Bytes of input that may wait, asked when they arrive, before parsing.  0: no limit with a filter, which has one
 	 * for records; 1 MiB without. */
@@ -107,7 +108,7 @@ struct sconce_stream {
 	struct sconce_framer *_out;	/* output's, where it is another; else &_framer */
 	struct sconce__stream_out *_other;	/* writes to another fd */
 	FILE *_file;
-	char *_room;			/* what a read of _read_size goes to */
+	char *_room;			/* what a pulled read of _read_size goes to */
 	double _linger;
 	uint32_t _read_size;
 	uint32_t _max_records;
@@ -165,21 +166,22 @@ SCONCE_API struct sconce_filter *sconce_stream_filter(const struct sconce_stream
 /* What has been read and not been taken.  May be consumed, in hooks and outside. */
 SCONCE_API struct sconce_input *sconce_stream_input(struct sconce_stream *st);
 
-/* Puts bytes back in front of it; they are copied.  They come with what is offered next (sconce_stream_rescan()), to
- * a filter that begins anew.  Returns 0, -ENOMEM or -EBADF. */
+/* Puts bytes back in front of it; they are copied, and may be those of the record that was just given, which is not
+ * valid any more then.  They come with what is offered next (sconce_stream_rescan()), as in sconce_framer_unread().
+ * Returns as that, or -EBADF. */
 SCONCE_API int sconce_stream_unread(struct sconce_stream *st, const void *data, size_t len);
 
-/* Offers what waits again though nothing new has come: in this turn or the next. */
-SCONCE_API void sconce_stream_rescan(struct sconce_stream *st);
+/* Offers what waits again though nothing new has come: in this turn or the next.  Returns 0, -EBADF or -ENOMEM. */
+SCONCE_API int sconce_stream_rescan(struct sconce_stream *st);
 
-/* sconce_framer_want() of the input's filter, and a rescan.  -EINVAL without a filter. */
+/* sconce_framer_want() of the input's filter, and a rescan.  Returns as that, and -EBADF or -ENOMEM (nothing changed). */
 SCONCE_API int sconce_stream_want(struct sconce_stream *st, uint64_t n);
 
 /* For types with event_ready, which say when they read: takes the next record (without a filter: all bytes that
  * wait), reading from the kernel, up to max_reads times, until there is one.  To be called until it does not return
  * 1; whoever stops before must call again, from anywhere, event_ready is not a promise to come back for what has been
- * read already (sconce_stream_rescan() is).  The record is valid until the next call on the stream, or the end of the
- * hook.
+ * read already (sconce_stream_rescan() is).  The record is valid until the next call on the stream, or
+ * until another socket of the loop is read, by whomever.
  * Returns 1; 0 when there is nothing now (event_ready comes when there may be); -ENODATA when the input has ended and
  * all was taken; -EMSGSIZE, -EBADMSG, -ENOBUFS: the input cannot go on, see sconce_failure(&st->sock); another -errno
  * when reading failed. */

@@ -86,6 +86,8 @@ ask(struct stage *stage, struct sconce_input *in, struct sconce_record *rec_out)
 	if (in != NULL)
 		stage->framer.in = *in;
 	r = sconce_framer_next(&stage->framer, rec_out);
+	if (in == NULL && r == 0)
+		sconce_framer_settle(&stage->framer);	/* it owns nothing while it has nothing */
 	if (in != NULL) {
 		*in = stage->framer.in;
 		stage->framer.in = (struct sconce_input){ .ended = in->ended };

@@ -70,7 +70,7 @@ is_lent(const struct sconce_input *in)
 {
 	uintptr_t data = (uintptr_t)in->data, own = (uintptr_t)in->_own;
 
-	return in->len > 0 && (in->_own == NULL || data < own || data >= own + in->_cap);
+	return in->data != NULL && (in->_own == NULL || data < own || data + in->len > own + in->_cap);
 }
 
 /* The bytes in new memory of `cap` bytes. */
@@ -119,10 +119,10 @@ reserve(struct sconce_input *in, size_t len)
 
 	if (need < len || need > SIZE_MAX / 4)
 		return -ENOMEM;
-	if (in->_own == NULL || is_lent(in))
-		return move_to(in, capacity(in, need));
 	if (in->len == 0)
 		in->data = in->_own;
+	if (in->_own == NULL || is_lent(in))
+		return move_to(in, capacity(in, need));
 	taken = (size_t)(in->data - in->_own);
 	if (taken + need <= in->_cap)
 		return 0;
@@ -147,32 +147,32 @@ sconce_input_append(struct sconce_input *in, const void *data, size_t len)
 	return 0;
 }
 
-/* Puts a copy in front of what there is.  0 or -ENOMEM: nothing changed. */
+/* Puts a copy in front of what there is.  The bytes may be those that were taken last.  0 or -ENOMEM: nothing changed. */
 static int
 prepend(struct sconce_input *in, const void *data, size_t len)
 {
-	struct sconce_input was = *in;
+	size_t room = in->_cap > len ? in->_cap : len;	/* to be used up before it is made again */
+	char *p;
 
-	if (len == 0)
+	if (in->_own != NULL && !is_lent(in) && (size_t)(in->data - in->_own) >= len) {
+		in->data -= len;
+		in->len += len;
+		memmove(in->_own + (in->data - in->_own), data, len);
 		return 0;
-	if (in->_own == NULL || is_lent(in) || (size_t)(in->data - in->_own) < len) {
-		size_t room = in->_cap > len ? in->_cap : len;	/* to be used up before it is made again */
-
-		in->data = NULL;
-		in->len = 0;
-		in->_own = NULL;
-		if (room > SIZE_MAX / 4 - was.len || move_to(in, room + was.len) < 0) {
-			*in = was;
-			return -ENOMEM;
-		}
-		in->data = in->_own + room;
-		if (was.len > 0)
-			memcpy(in->_own + room, was.data, was.len);
-		free(was._own);
 	}
-	in->data -= len;
-	in->len = was.len + len;
-	memcpy(in->_own + (in->data - in->_own), data, len);
+	if (room > SIZE_MAX / 4 || in->len > SIZE_MAX / 4)
+		return -ENOMEM;
+	p = malloc(room + in->len);
+	if (p == NULL)
+		return -ENOMEM;
+	if (in->len > 0)
+		memcpy(p + room, in->data, in->len);
+	memcpy(p + room - len, data, len);
+	free(in->_own);
+	in->_own = p;
+	in->_cap = room + in->len;
+	in->data = p + room - len;
+	in->len += len;
 	return 0;
 }
 
@@ -273,13 +273,14 @@ sconce_framer_set_filter(struct sconce_framer *fr, struct sconce_filter *filter)
 
 	if (r < 0)
 		return r;
+	sconce_filter_ref(filter);			/* first: it may be the one that goes */
 	if (fr->_before == NULL) {
 		fr->_before = fr->filter;
 		fr->_state_before = fr->_state;
 	} else {
 		state_free(fr->filter, fr->_state);	/* it has given no record */
 	}
-	fr->filter = sconce_filter_ref(filter);
+	fr->filter = filter;
 	fr->_state = state;
 	fr->_error = 0;
 	fr->in.error = NULL;
@@ -289,9 +290,19 @@ sconce_framer_set_filter(struct sconce_framer *fr, struct sconce_filter *filter)
 int
 sconce_framer_unread(struct sconce_framer *fr, const void *data, size_t len)
 {
-	int r = fr->filter != NULL ? sconce_framer_set_filter(fr, fr->filter) : 0;
+	bool scanned = fr->filter != NULL && fr->in.len > 0;
+	int r = 0;
 
-	return r < 0 ? r : prepend(&fr->in, data, len);
+	if (len == 0)
+		return 0;
+	if (scanned && sconce_framer_held(fr) > 0)
+		return -EBUSY;
+	r = prepend(&fr->in, data, len);
+	if (r == 0 && scanned)
+		r = sconce_framer_set_filter(fr, fr->filter);
+	if (r < 0 && scanned && fr->in.len > len)
+		sconce_input_take(&fr->in, len);
+	return r;
 }
 
 static bool
@@ -321,11 +332,9 @@ sconce_framer_lend(struct sconce_framer *fr, const void *data, size_t len)
 int
 sconce_framer_settle(struct sconce_framer *fr)
 {
-	if (is_lent(&fr->in))
-		return keep(&fr->in);
 	if (fr->in.len == 0)
 		sconce_input_fini(&fr->in);
-	return 0;
+	return is_lent(&fr->in) ? keep(&fr->in) : 0;
 }
 
 void

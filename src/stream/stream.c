@@ -4,9 +4,9 @@
  *	                                           event_input, all that waits
  *	                                --sconce_stream_next--> whoever pulls (event_ready)
  *
- * A read goes to the loop's shared buffer and is lent to the framer; what the hooks leave of it is copied when they are done, so that an idle
- * stream owns no memory.  Records that wait for nothing but their turn (a budget is used up, reads were paused between two, the filter was
- * changed) are asked for again through sconce_offer(): ST_MORE says that an event_read is for them. */
+ * What the loop reads for hooks goes to scratch memory of the loop's and is lent to the framer; what the hooks leave of it is copied when they
+ * are done, so that an idle stream owns no memory.  Records that wait for nothing but their turn (a budget is used up, reads were paused
+ * between two, the filter was changed) are asked for again through sconce_offer(): ST_MORE says that an event_read is for them. */
 #include "stream_private.h"
 
 #include <assert.h>
@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include <sconce/inspect.h>
+#include <sconce/raw.h>
 
 enum { READS_DEFAULT = 10, RECORDS_DEFAULT = 256, RAW_BUFFER = 1 << 20 };
 static const double linger_default = 30;
@@ -90,8 +91,8 @@ finish(struct sconce_stream *st)
 	st->_state |= ST_OVER;
 	if (st->ops->event_eof != NULL)
 		st->ops->event_eof(st, &st->_framer.in);
-	if (st->sock.closed)
-		return;
+	if (st->sock.closed || ((sconce_paused(&st->sock) | sconce_paused(out)) & SCONCE_PAUSE_ENDING))
+		return;					/* the hook has seen to it */
 	if (st->_eof == SCONCE_EOF_CLOSE)
 		sconce_close(&st->sock, SCONCE_REASON_EOF);
 	else if (st->_eof == SCONCE_EOF_FLUSH_CLOSE)
@@ -106,36 +107,37 @@ is_stopped(const struct sconce_stream *st)
 	return st->sock.closed || (sconce_paused(&st->sock) & ~(unsigned)SCONCE_PAUSE_END) != 0;
 }
 
-/* What waits is looked at later, though nothing new comes. */
-static void
-later(struct sconce_stream *st)
+/* Asks that what waits be looked at though nothing new comes.  0 or -errno. */
+static int
+ask_again(struct sconce_stream *st)
 {
 	int r = sconce_offer(&st->sock);
 
 	if (r == 0)
 		st->_state |= ST_MORE;
-	else if (r != -EBADF)
+	return r;
+}
+
+static void
+later(struct sconce_stream *st)
+{
+	int r = ask_again(st);
+
+	if (r < 0 && r != -EBADF)
 		give_up(st, r);
 }
 
-/* One read into memory of the stream's own. */
-static ssize_t
-read_limited(struct sconce_stream *st, const void **data_out)
+static size_t
+read_size(const struct sconce_stream *st)
 {
-	if (st->_room == NULL)
-		st->_room = malloc(st->_read_size);
-	if (st->_room == NULL)
-		return -ENOMEM;
-	*data_out = st->_room;
-	return sconce_read(&st->sock, st->_room, st->_read_size);
+	return st->_read_size > 0 ? st->_read_size : SCONCE_READ_SHARED;
 }
 
-/* One read.  The bytes; 0 at the end; -EAGAIN; -EINPROGRESS when the stream has given up; another -errno, which event_err tells too. */
+/* Lends what a read has given.  The bytes; 0 at the end; -EAGAIN; -EINPROGRESS when the stream has given up; another -errno, which
+ * event_err tells too. */
 static ssize_t
-fill(struct sconce_stream *st)
+filled(struct sconce_stream *st, const void *data, ssize_t n)
 {
-	const void *data;
-	ssize_t n = st->_read_size == 0 ? sconce_read_shared(&st->sock, &data) : read_limited(st, &data);
 	int r = 0;
 
 	if (n > 0)
@@ -187,19 +189,44 @@ drain(struct sconce_stream *st)
 	st->_state &= ~ST_DRAINING;
 }
 
-/* After the hooks: keeps what they have left, and tells what came behind it. */
+/* What is lent goes back: keeps what the hooks have left. */
 static void
-settle(struct sconce_stream *st)
+keep(struct sconce_stream *st)
 {
-	if (sconce_framer_settle(&st->_framer) < 0 && !(st->_state & ST_OVER)) {
-		sconce_input_take(&st->_framer.in, st->_framer.in.len);
+	if (sconce_framer_settle(&st->_framer) == 0)
+		return;
+	sconce_input_take(&st->_framer.in, st->_framer.in.len);
+	if (!(st->_state & ST_OVER) && !st->sock.closed)
 		give_up(st, -ENOMEM);
-	}
+}
+
+/* One read, and what comes of it.  The loop's scratch memory is taken for the time: whatever the hooks do, nobody else reads into it.
+ * True: the read was full, there may be more. */
+static bool
+read_once(struct sconce_stream *st)
+{
+	struct sconce_loop *loop = st->sock.loop;
+	size_t size = read_size(st);
+	char *scratch = sconce_scratch_take(loop, size);
+	ssize_t n = filled(st, scratch, scratch != NULL ? sconce_read(&st->sock, scratch, size) : -ENOMEM);
+
+	/* raw input that was left has been offered; event_eof is next */
+	if (n > 0 || (n == 0 && st->ops->event_record != NULL))
+		drain(st);
+	keep(st);
+	sconce_scratch_give(loop, scratch);
+	return n > 0 && (size_t)n == size;
+}
+
+/* Tells what came behind the input. */
+static void
+tell_end(struct sconce_stream *st)
+{
 	if (st->sock.closed || (st->_state & (ST_MORE | ST_OVER)) || is_stopped(st))
 		return;
 	if (st->_errnum != 0)
 		tell_err(st);
-	else if (st->_state & ST_END)
+	if ((st->_state & ST_END) && !st->sock.closed)
 		finish(st);
 }
 
@@ -207,23 +234,24 @@ static void
 stream_event_read(struct sconce_sock *s)
 {
 	struct sconce_stream *st = sconce_stream_of(s);
-	ssize_t n;
 
 	st->_state &= ~ST_SHORT;
+	if (st->_state & ST_OVER) {
+		sconce_watch_read(s, false);		/* somebody has turned it on again */
+		return;
+	}
 	if (st->ops->event_ready != NULL) {
 		st->_state &= ~ST_MORE;
 		st->ops->event_ready(st);
 		return;
 	}
-	if (st->_state & ST_OVER) {
-		sconce_watch_read(s, false);		/* somebody has turned it on again */
-		return;
-	}
-	n = st->_state & ST_MORE ? 1 : fill(st);
-	if (n > 0 || (n == 0 && st->ops->event_record != NULL))	/* raw input that was left has been offered; event_eof is next */
+	if (st->_state & ST_MORE) {
 		drain(st);
-	if (!s->closed)
-		settle(st);
+		keep(st);
+	} else {
+		read_once(st);
+	}
+	tell_end(st);
 }
 
 /* ---- pulling ---- */
@@ -245,33 +273,40 @@ take(struct sconce_stream *st, struct sconce_record *rec_out)
 	return r;
 }
 
-/* The next read of anybody's overwrites what is lent. */
-static void
-keep(struct sconce_stream *st)
-{
-	if (st->_framer.in.len > 0 && sconce_framer_settle(&st->_framer) < 0) {
-		sconce_input_take(&st->_framer.in, st->_framer.in.len);
-		give_up(st, -ENOMEM);
-	}
-}
-
 /* Whether a read would find nothing, or is not to be made now. */
 static bool
 must_wait(struct sconce_stream *st, unsigned reads)
 {
-	if (reads == st->_max_reads)
-		later(st);
 	/* after a failed send what the peer had said before is read whole, and then the error is told */
-	return reads == st->_max_reads || ((st->_state & ST_SHORT) && st->_errnum == 0) || is_stopped(st);
+	if (((st->_state & ST_SHORT) && st->_errnum == 0) || is_stopped(st))
+		return true;
+	if (reads < st->_max_reads)
+		return false;
+	later(st);
+	return true;
+}
+
+/* One read into memory of the stream's own. */
+static ssize_t
+read_limited(struct sconce_stream *st, const void **data_out)
+{
+	if (st->_room == NULL)
+		st->_room = malloc(st->_read_size);
+	if (st->_room == NULL)
+		return -ENOMEM;
+	*data_out = st->_room;
+	return sconce_read(&st->sock, st->_room, st->_read_size);
 }
 
 /* One read for sconce_stream_next(). */
 static void
 pull(struct sconce_stream *st)
 {
-	ssize_t n = fill(st), size = st->_read_size > 0 ? (ssize_t)st->_read_size : SCONCE_READ_SHARED;
+	const void *data = NULL;
+	ssize_t n = st->_read_size == 0 ? sconce_read_shared(&st->sock, &data) : read_limited(st, &data);
 
-	if (n == -EAGAIN || (n > 0 && n < size))
+	n = filled(st, data, n);
+	if (n == -EAGAIN || (n > 0 && (size_t)n < read_size(st)))
 		st->_state |= ST_SHORT;
 	if (n == -EAGAIN && st->_errnum != 0)
 		st->_state |= ST_OVER;			/* a send has failed, and what the peer had said before has been read */
@@ -289,22 +324,22 @@ sconce_stream_next(struct sconce_stream *st, struct sconce_record *rec_out)
 	assert(st->ops->event_ready != NULL && "only types with event_ready pull");
 	if (st->sock.closed)
 		return -EBADF;
-	if (st->_framer.in.len == 0)
-		sconce_framer_settle(&st->_framer);	/* the record before is no longer borrowed */
+	keep(st);					/* the record before is no longer borrowed */
 	for (unsigned reads = 0; !(st->_state & ST_OVER); reads++) {
 		r = take(st, rec_out);
-		if (r == 1)
-			keep(st);
+		if (r == 1 && st->_framer.in.len > 0)
+			keep(st);		/* the next read of anybody's overwrites what is lent */
 		if (r != 0)
 			return r;
 		if (st->_state & ST_END) {
 			st->_state |= ST_OVER;
-		} else if (must_wait(st, reads)) {
-			keep(st);
-			return 0;
-		} else {
-			pull(st);
+			break;
 		}
+		keep(st);
+		if (!(st->_state & ST_OVER) && must_wait(st, reads) && !(st->_state & ST_OVER))
+			return 0;
+		if (!(st->_state & ST_OVER))
+			pull(st);
 	}
 	return st->_errnum != 0 ? -st->_errnum : -ENODATA;
 }
@@ -318,10 +353,19 @@ stream_event_err(struct sconce_sock *s, int errnum)
 
 	st->_errnum = (uint16_t)errnum;
 	st->_state &= ~ST_SHORT;
-	if (st->ops->event_ready != NULL)
+	if (st->ops->event_ready != NULL) {
 		st->ops->event_ready(st);
-	else if (!(st->_state & ST_MORE) || is_stopped(st))
+		return;
+	}
+	/* a send may have failed while there is more to read than fits in one read */
+	for (unsigned reads = 0; reads < st->_max_reads && !(st->_state & (ST_MORE | ST_END | ST_OVER)) && !is_stopped(st); reads++)
+		if (!read_once(st))
+			break;
+	if (s->closed)
+		return;
+	if (!(st->_state & ST_MORE) || is_stopped(st))
 		tell_err(st);				/* else when the records before it have been given */
+	tell_end(st);
 }
 
 static void
@@ -521,12 +565,20 @@ sconce_stream_input(struct sconce_stream *st)
 	return &st->_framer.in;
 }
 
-void
+/* As ask_again(), if there may be something to look at and nobody is about to. */
+static int
+rescan(struct sconce_stream *st)
+{
+	bool going_on = (st->_state & ST_DRAINING) && st->ops->event_record != NULL;
+	bool something = st->_framer.in.len > 0 || st->_framer.filter != NULL || (st->_state & ST_END);
+
+	return going_on || !something || (st->_state & (ST_MORE | ST_OVER)) ? 0 : ask_again(st);
+}
+
+int
 sconce_stream_rescan(struct sconce_stream *st)
 {
-	if (st->_framer.in.len > 0 && !(st->_state & (ST_MORE | ST_OVER)) &&
-	    !((st->_state & ST_DRAINING) && st->ops->event_record != NULL))
-		later(st);
+	return st->sock.closed ? -EBADF : rescan(st);
 }
 
 int
@@ -542,7 +594,9 @@ sconce_stream_set_filter(struct sconce_stream *st, struct sconce_filter *filter,
 	out = out_framer(st, out_filter);
 	if (out == NULL)
 		return -ENOMEM;
-	r = sconce_framer_set_filter(&st->_framer, filter);
+	r = rescan(st);
+	if (r == 0)
+		r = sconce_framer_set_filter(&st->_framer, filter);
 	if (r < 0) {
 		if (out != &st->_framer) {
 			sconce_framer_fini(out);
@@ -552,18 +606,15 @@ sconce_stream_set_filter(struct sconce_stream *st, struct sconce_filter *filter,
 	}
 	drop_out_filter(st);
 	st->_out = out;
-	sconce_stream_rescan(st);
 	return 0;
 }
 
 int
 sconce_stream_want(struct sconce_stream *st, uint64_t n)
 {
-	int r = sconce_framer_want(&st->_framer, n);
+	int r = st->sock.closed ? -EBADF : rescan(st);
 
-	if (r == 0)
-		sconce_stream_rescan(st);
-	return r;
+	return r < 0 ? r : sconce_framer_want(&st->_framer, n);
 }
 
 int

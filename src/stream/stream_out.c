@@ -9,6 +9,7 @@
 struct sconce__stream_out {
 	struct sconce_sock sock;
 	struct sconce_stream *st;	/* NULL once the stream is destroyed */
+	bool told;			/* of its error, or of its reader's going */
 };
 
 static const struct sconce_sock_ops out_sock_ops;
@@ -31,8 +32,14 @@ sconce_stream_out(struct sconce_stream *st)
 static void
 out_event_err(struct sconce_sock *s, int errnum)
 {
-	struct sconce_stream *st = out_of(s)->st;
+	struct sconce__stream_out *out = out_of(s);
+	struct sconce_stream *st = out->st;
 
+	if (out->told)
+		return;
+	out->told = true;
+	if (st != NULL && !st->sock.closed)
+		sconce_set_failure(&st->sock, "send", errnum, "output");
 	if (st != NULL && !st->sock.closed && st->ops->event_err != NULL)
 		st->ops->event_err(st, errnum);
 	else
@@ -165,7 +172,7 @@ int
 sconce_stream_put(struct sconce_stream *st, const struct sconce_record *rec)
 {
 	struct to_sock to = { { to_sock_add }, sconce_stream_out(st), SCONCE_GATHERED };
-	int r = sconce_framer_put(st->_out, rec, &to.sink);
+	int r = to.sock->closed ? -EPIPE : sconce_framer_put(st->_out, rec, &to.sink);
 
 	return r < 0 ? r : to.result;
 }
