@@ -318,11 +318,14 @@ get_piece(struct work *w)
 	struct message *m = w->m;
 	struct sconce_input *in = w->in;
 	size_t max = sconce_filter_max_record(&w->http->base), payload = 0;
+	uint64_t allowed = body_max(w->http) - m->payload;
 	const char *data = in->data;
 	ssize_t n;
 
 	if (in->len == 0)
 		return in->ended ? get_end(w) : SCONCE_FILTER_MORE;
+	if (allowed > 0 && allowed < max)
+		max = (size_t)allowed;		/* what is within the limit is given, however it arrived */
 	n = sconce_http_body_parse(&m->body, data, in->len < max ? in->len : max, &payload);
 	if (n < 0)
 		return refuse_error(w, m->body.error);
