@@ -144,7 +144,8 @@ act_shutdown(struct soak_conn *c)
 	static const int hows[] = { SHUT_WR, SHUT_WR, SHUT_WR, SHUT_RD, SHUT_RDWR };
 	struct soak_world *w = c->w;
 	int how = hows[soak_random(w, 5)], r;
-	bool usable = !c->sock.closed && c->sock.fd >= 0;
+	/* between two addresses of a connect there is no fd */
+	bool usable = !c->sock.closed && (c->sock.fd >= 0 || (sconce_paused(&c->sock) & SCONCE_PAUSE_CONNECTING));
 
 	soak_trace(w, "conn %d shutdown %d", c->number, how);
 	soak_call(w);

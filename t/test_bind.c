@@ -124,6 +124,7 @@ START_TEST(test_bind_wrong_is_refused)
 	snprintf(text, sizeof(text), "fd://%d", lfd);
 	ck_assert_int_eq(sconce_bind(&c.sock, text, &fail), -EPROTOTYPE);
 	ck_assert_str_eq(fail.operation, "socktype");
+	ck_assert_ptr_nonnull(strstr(fail.text, ": a stream socket, not a datagram one"));
 	ck_assert_int_eq(sconce_bind(&c.sock, "udp://127.0.0.1:0", NULL), 0);	/* it is as before */
 	ck_assert_int_eq(sconce_bind(&c.sock, "udp://127.0.0.1:0", &fail), -EISCONN);
 	finish(&c);
@@ -180,7 +181,13 @@ START_TEST(test_bind_endpoint_by_hand_is_checked)
 	ep.type = SOCK_STREAM;
 	strcpy(ep.path, "/x");
 	ck_assert_int_eq(sconce_bind_endpoint(&c.sock, &ep, &fail), -EPROTOTYPE);
-	ck_assert_str_eq(fail.text, "socktype /x: Protocol wrong type for socket");
+	ck_assert_str_eq(fail.text, "socktype /x: a stream endpoint: say unix_dgram:///x");
+	ck_assert_int_eq(sconce_bind(&c.sock, "1.2.3.4:5555", &fail), -EPROTOTYPE);
+	ck_assert_str_eq(fail.text, "socktype 1.2.3.4:5555: a stream endpoint: say udp://1.2.3.4:5555");
+	ck_assert_int_eq(sconce_bind(&c.sock, "tcp6://[::1]:53?nodelay=1", &fail), -EPROTOTYPE);
+	ck_assert_str_eq(fail.text, "socktype tcp6://[::1]:53?nodelay=1: a stream endpoint: say udp://[::1]:53");
+	ck_assert_int_eq(sconce_bind(&c.sock, "tcp6://*:53", &fail), -EPROTOTYPE);
+	ck_assert_str_eq(fail.text, "socktype tcp6://*:53: a stream endpoint: say udp6://*:53");
 	ck_assert_int_eq(sconce_bind_endpoint(&c.sock, &good, &fail), 0);
 }
 END_TEST
@@ -254,7 +261,7 @@ END_TEST
 START_TEST(test_bind_unix_live_path_is_eaddrinuse)
 {
 	static const int types[] = { SOCK_DGRAM, SOCK_STREAM };
-	char path[128], endpoint[160];
+	char path[128], endpoint[160], why[192];
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 	struct sconce_fail fail;
 	int fd;
@@ -269,13 +276,16 @@ START_TEST(test_bind_unix_live_path_is_eaddrinuse)
 		if (types[i] == SOCK_STREAM)
 			ck_assert_int_eq(listen(fd, 1), 0);
 		ck_assert_int_eq(sconce_bind(&c.sock, endpoint, &fail), -EADDRINUSE);
-		ck_assert_str_eq(fail.operation, "bind");
+		snprintf(why, sizeof(why), "bind %s: Address already in use", path);
+		ck_assert_str_eq(fail.text, why);
 		ck_assert(exists(path));
 		close(fd);
 		unlink(path);
 	}
 	close(open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
 	ck_assert_int_eq(sconce_bind(&c.sock, endpoint, &fail), -EADDRINUSE);
+	snprintf(why, sizeof(why), "bind %s: exists and is no socket", path);
+	ck_assert_str_eq(fail.text, why);
 	ck_assert(exists(path));
 	dir_remove(path);
 }
@@ -284,7 +294,7 @@ END_TEST
 /* mode= is exact, owner= and group= are set before anybody can know, unknown ones are told, and then there is no path. */
 START_TEST(test_bind_unix_mode_and_owner)
 {
-	char path[128], endpoint[256];
+	char path[128], endpoint[256], why[192];
 	struct sconce_fail fail;
 	struct stat st;
 	mode_t old = umask(0077);
@@ -307,6 +317,14 @@ START_TEST(test_bind_unix_mode_and_owner)
 	snprintf(endpoint, sizeof(endpoint), "unix_dgram://%s?owner=no-such-user-here", path);
 	conn_init(&c, &conn_ops, -1);
 	ck_assert_int_eq(sconce_bind(&c.sock, endpoint, &fail), -ENOENT);
+	snprintf(why, sizeof(why), "bind %s: no user 'no-such-user-here'", path);
+	ck_assert_str_eq(fail.text, why);
+	ck_assert_str_eq(fail.operation, "bind");
+	ck_assert(!exists(path));
+	snprintf(endpoint, sizeof(endpoint), "unix_dgram://%s?group=no-such-group-here", path);
+	ck_assert_int_eq(sconce_bind(&c.sock, endpoint, &fail), -ENOENT);
+	snprintf(why, sizeof(why), "bind %s: no group 'no-such-group-here'", path);
+	ck_assert_str_eq(fail.text, why);
 	ck_assert(!exists(path));
 	umask(old);
 	dir_remove(path);
@@ -409,18 +427,6 @@ START_TEST(test_connect_unix_dgram_is_answered)
 END_TEST
 
 /* ---- memory ---- */
-
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
 
 /* Without memory a bind fails and leaves nothing behind, not even the path; HZ-22. */
 START_TEST(test_bind_no_memory_leaves_nothing)

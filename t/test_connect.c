@@ -256,6 +256,51 @@ START_TEST(test_connect_refused_without_hook_closes)
 }
 END_TEST
 
+/* An fd that only listens would never be told of: refused at once, and still the caller's. */
+START_TEST(test_connect_fd_listening_is_einval)
+{
+	char text[64], endpoint[32], why[64];
+	int lfd = plain_listen(1, text, sizeof(text));
+
+	conn_init(&c, &conn_ops, -1);
+	snprintf(endpoint, sizeof(endpoint), "fd://%d", lfd);
+	ck_assert_int_eq(sconce_connect(&c.sock, endpoint), -EINVAL);
+	snprintf(why, sizeof(why), "connect fd %d: a listening socket", lfd);
+	ck_assert_str_eq(sconce_failure(&c.sock)->text, why);
+	ck_assert_int_eq(c.sock.fd, -1);
+	ck_assert_int_eq(sconce_connect(&c.sock, text), 0);	/* as it was before */
+	NET_UNTIL(told(&c));
+	ck_assert_int_eq(c.connect_errnum, 0);
+	close(lfd);
+}
+END_TEST
+
+/* Port 0 is an address to listen on only; SF-16. */
+START_TEST(test_connect_port_0_is_einval)
+{
+	struct sconce_endpoint ep;
+	struct sconce_addr a;
+
+	sconce_endpoint_init(&ep);
+	strcpy(ep.host, "127.0.0.1");
+	strcpy(ep.service, "0");
+	conn_init(&c, &conn_ops, -1);
+	ck_assert_int_eq(sconce_connect_endpoint(&c.sock, &ep), -EINVAL);
+	ck_assert_str_eq(sconce_failure(&c.sock)->operation, "parse");
+	ck_assert_str_eq(sconce_failure(&c.sock)->text, "parse endpoint: port 0 cannot be connected to");
+	strcpy(ep.host, "name");
+	strcpy(ep.service, "00");
+	ck_assert_int_eq(sconce_connect_endpoint(&c.sock, &ep), -EINVAL);
+	ck_assert_int_eq(sconce_connect(&c.sock, "127.0.0.1:0"), -EINVAL);
+	ck_assert_int_eq(sconce_addr_parse("127.0.0.1:0", &a, NULL), 0);
+	ck_assert_int_eq(sconce_connect_addr(&c.sock, &a), -EINVAL);
+	ck_assert_str_eq(sconce_failure(&c.sock)->text, "parse address: port 0 cannot be connected to");
+	net_settle();
+	CK_LOG(c, "");
+	ck_assert_uint_eq(sconce_paused(&c.sock), 0);
+}
+END_TEST
+
 /* A unix socket whose backlog is full is a failure, and so is a path that nobody has. */
 START_TEST(test_connect_unix_failures_are_told)
 {
@@ -313,6 +358,8 @@ START_TEST(test_connect_list_next_address_is_tried)
 	net_settle();
 	CK_LOG(c, "CD");
 	ck_assert_int_eq(c.connect_errnum, 0);
+	ck_assert_str_eq(c.fail, "");			/* of the addresses before nothing is told */
+	ck_assert_ptr_null(sconce_failure(&c.sock));
 	ck_assert_int_eq(t_fd_count(), before + 1);	/* the ones that failed are closed */
 	fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
 	ck_assert_uint_eq(plain_read(fd, buf, 3), 3);
@@ -524,6 +571,34 @@ START_TEST(test_connect_list_time_is_for_all)
 }
 END_TEST
 
+/* An endpoint's own time holds for the fd that it names, too. */
+START_TEST(test_connect_fd_time_is_the_endpoints)
+{
+	struct sconce_endpoint ep;
+	char text[64];
+	int fds[4], lfd = full_listener(text, sizeof(text), fds);
+
+	sconce_endpoint_init(&ep);
+	ep.options.timeout_ms = 1500;
+	ep.fd = 999;
+	conn_init(&c, &conn_ops, -1);
+	ck_assert_int_eq(sconce_connect_endpoint(&c.sock, &ep), -EBADF);
+	ck_assert_double_eq(sconce_timeout(&c.sock, SCONCE_TIMEOUT_CONNECT), 0);
+	ep.fd = fds[3];				/* which nobody answers */
+	ck_assert_int_eq(sconce_connect_endpoint(&c.sock, &ep), 0);
+	net_settle();
+	net_pass(1);
+	CK_LOG(c, "");
+	net_pass(1);
+	net_settle();
+	CK_LOG(c, "C");
+	ck_assert_int_eq(c.connect_errnum, ETIMEDOUT);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	close(lfd);
+}
+END_TEST
+
 /* A connect that ends in time is not timed any more; a time set on one that is connected means nothing. */
 START_TEST(test_connect_in_time_timeout_is_cancelled)
 {
@@ -649,6 +724,102 @@ START_TEST(test_close_flush_refused_ends)
 }
 END_TEST
 
+/* ---- what is told of a connection that breaks ---- */
+
+/* The other end of c, whose peer is 127.0.0.1. */
+static int
+peer_of(int lfd, const char *text)
+{
+	int fd;
+
+	conn_init(&c, &conn_ops, -1);
+	ck_assert_int_eq(sconce_connect(&c.sock, text), 0);
+	NET_UNTIL(told(&c));
+	fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+static void
+reset(int fd)
+{
+	struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(fd);
+}
+
+/* The record of a reset names the peer, if it is known, and is no send's when nothing was being sent. */
+START_TEST(test_failure_reset_names_the_peer)
+{
+	char text[64], why[128];
+	struct sconce_addr a;
+	int lfd = plain_listen(2, text, sizeof(text)), fd;
+
+	for (int i = 0; i < 4; i++) {
+		fd = peer_of(lfd, text);
+		if (i & 1)
+			ck_assert_int_eq(sconce_peer(&c.sock, &a), 0);
+		if (i & 2)
+			sconce_watch_read(&c.sock, false);	/* else a read tells */
+		net_settle();
+		reset(fd);
+		NET_UNTIL(c.err != 0);
+		if (i & 1)
+			snprintf(why, sizeof(why), "recv %s: Connection reset by peer", text);
+		else
+			snprintf(why, sizeof(why), "recv fd %d: Connection reset by peer", c.sock.fd);
+		ck_assert_str_eq(c.fail, why);
+		ck_assert_str_eq(sconce_failure(&c.sock)->operation, "recv");
+		ck_assert_int_eq(sconce_failure(&c.sock)->errnum, ECONNRESET);
+		sconce_close(&c.sock, SCONCE_REASON_LOCAL);
+		net_settle();
+	}
+	close(lfd);
+}
+END_TEST
+
+/* A send that fails is a send's failure, also when the peer's end has been read before; one without a name is its fd. */
+START_TEST(test_failure_send_is_a_sends)
+{
+	char why[64];
+	int sv[2];
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	conn_init(&c, &conn_ops, sv[0]);
+	ck_assert_int_eq(shutdown(sv[1], SHUT_WR), 0);
+	NET_UNTIL(c.end);
+	close(sv[1]);
+	ck_assert_int_ge(sconce_write(&c.sock, "x", 1), 0);
+	NET_UNTIL(c.err != 0);
+	ck_assert_int_eq(c.err, EPIPE);
+	snprintf(why, sizeof(why), "send fd %d: Broken pipe", sv[0]);
+	ck_assert_str_eq(c.fail, why);
+	ck_assert_str_eq(sconce_failure(&c.sock)->operation, "send");
+}
+END_TEST
+
+/* The same while the kernel has refused bytes: a reset then is what keeps them from being sent. */
+START_TEST(test_failure_reset_of_a_stuck_send)
+{
+	static char big[8 * 1024 * 1024];
+	char text[64], why[128];
+	struct sconce_addr a;
+	int lfd = plain_listen(2, text, sizeof(text)), fd = peer_of(lfd, text);
+
+	ck_assert_int_eq(sconce_peer(&c.sock, &a), 0);
+	sconce_watch_read(&c.sock, false);
+	ck_assert_int_eq(sconce_write(&c.sock, big, sizeof(big)), SCONCE_QUEUED);
+	net_settle();
+	reset(fd);
+	NET_UNTIL(c.err != 0);
+	ck_assert_int_eq(c.err, ECONNRESET);
+	snprintf(why, sizeof(why), "send %s: Connection reset by peer", text);
+	ck_assert_str_eq(c.fail, why);
+	close(lfd);
+}
+END_TEST
+
 /* ---- what the kernel may answer ---- */
 
 static int errno_once;
@@ -725,18 +896,6 @@ END_TEST
 
 /* ---- memory ---- */
 
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory a connect is refused or told, nothing leaks and the socket can be closed; HZ-22. */
 START_TEST(test_connect_no_memory_is_told_or_refused)
 {
@@ -787,6 +946,8 @@ t_suite(void)
 	tcase_add_test(refused, test_connecting_own_fd_refused_is_told);
 	tcase_add_test(refused, test_connecting_never_begun_is_enotconn);
 	tcase_add_test(refused, test_connect_refused_without_hook_closes);
+	tcase_add_test(refused, test_connect_fd_listening_is_einval);
+	tcase_add_test(refused, test_connect_port_0_is_einval);
 	tcase_add_test(refused, test_connect_unix_failures_are_told);
 	tcase_add_test(refused, test_connect_list_all_failing_tells_the_last);
 	tcase_add_test(refused, test_connect_again_at_once_failing_does_not_recurse);
@@ -796,11 +957,15 @@ t_suite(void)
 	tcase_add_test(refused, test_connect_no_memory_is_told_or_refused);
 	tcase_add_test(ends, test_connect_unanswered_is_etimedout);
 	tcase_add_test(ends, test_connect_list_time_is_for_all);
+	tcase_add_test(ends, test_connect_fd_time_is_the_endpoints);
 	tcase_add_test(ends, test_connect_in_time_timeout_is_cancelled);
 	tcase_add_test(ends, test_close_connecting_is_silent);
 	tcase_add_test(ends, test_close_connect_decided_is_silent);
 	tcase_add_test(ends, test_connect_hook_closes_nothing_follows);
 	tcase_add_test(ends, test_close_flush_connecting_delivers);
 	tcase_add_test(ends, test_close_flush_refused_ends);
+	tcase_add_test(ends, test_failure_reset_names_the_peer);
+	tcase_add_test(ends, test_failure_send_is_a_sends);
+	tcase_add_test(ends, test_failure_reset_of_a_stuck_send);
 	return suite;
 }

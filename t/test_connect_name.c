@@ -97,6 +97,7 @@ START_TEST(test_connect_name_every_address_is_tried)
 	connect_to(&c, "three:9?bind=127.0.0.1");	/* from which 192.0.2.1 cannot be reached */
 	NET_UNTIL(told(&c));
 	ck_assert_int_eq(c.connect_errnum, 0);
+	ck_assert_ptr_null(sconce_failure(&c.sock));
 	ck_assert_int_eq(sconce_peer(&c.sock, &a), 0);
 	ck_assert_str_eq(sconce_addr_text(&a, why, sizeof(why)), text);
 	names.count = 0;
@@ -131,7 +132,7 @@ START_TEST(test_connect_name_unknown_is_told)
 }
 END_TEST
 
-/* The local address may be a name, its port a service; of its addresses each family's first is used; SF-6, SF-7. */
+/* The local address may be a name; of its addresses each family's first is used; SF-6. */
 START_TEST(test_connect_bind_name_is_looked_up)
 {
 	char text[64], endpoint[128], buf[SCONCE_ADDR_TEXT];
@@ -159,6 +160,215 @@ START_TEST(test_connect_bind_name_is_looked_up)
 	NET_UNTIL(told(&d));
 	ck_assert_int_eq(d.connect_errnum, EADDRNOTAVAIL);
 	ck_assert_str_eq(sconce_failure(&d.sock)->operation, "bind");
+	close(lfd);
+}
+END_TEST
+
+/* The local port may be a service, of any address or of a name's; it is the same for both families; SF-7. */
+START_TEST(test_connect_bind_service_is_of_both_families)
+{
+	char text[64], nobody[64], endpoint[128], any[64], own[64], buf[SCONCE_ADDR_TEXT];
+	int lfd = plain_listen(4, text, sizeof(text)), port;
+	struct sconce_addr a;
+
+	plain_nobody(nobody, sizeof(nobody));
+	port = atoi(strchr(nobody, ':') + 1);
+	snprintf(any, sizeof(any), "[::]:%d", port);	/* as the system's resolver has it: one family */
+	snprintf(own, sizeof(own), "127.0.0.4:%d", port);
+	names_add("*", any);
+	names_add("own", own);
+	names_add("name", text);
+	connect_to(&c, "name:1?bindport=some-service");
+	NET_UNTIL(told(&c));
+	ck_assert_msg(c.connect_errnum == 0, "%s", c.fail);
+	ck_assert_int_eq(sconce_local(&c.sock, &a), 0);
+	snprintf(endpoint, sizeof(endpoint), "127.0.0.1:%d", port);
+	ck_assert_str_eq(sconce_addr_text(&a, buf, sizeof(buf)), endpoint);
+	snprintf(endpoint, sizeof(endpoint), "%s?bind=own&bindport=some-service", text);
+	connect_to(&d, endpoint);
+	NET_UNTIL(told(&d));
+	ck_assert_msg(d.connect_errnum == 0, "%s", d.fail);
+	ck_assert_int_eq(sconce_local(&d.sock, &a), 0);
+	ck_assert_str_eq(sconce_addr_text(&a, buf, sizeof(buf)), own);
+	sconce_close(&d.sock, SCONCE_REASON_LOCAL);
+	net_settle();
+	names.count = 0;
+	connect_to(&d, "127.0.0.1:1?bindport=nothing");
+	NET_UNTIL(told(&d));
+	ck_assert_int_eq(d.connect_errnum, EADDRNOTAVAIL);
+	ck_assert_str_eq(sconce_failure(&d.sock)->operation, "getservbyname");
+	close(lfd);
+}
+END_TEST
+
+/* ---- what may be done meanwhile, with an fd or without ---- */
+
+enum { NUMERIC, NAME, RACE, WAYS };
+
+/* c connects to `text`: at once, by a name that is not looked up before names_hold(false), or in a race. */
+static void
+connect_way(int way, const char *text)
+{
+	char nobody[64];
+
+	plain_nobody(nobody, sizeof(nobody));
+	names_add("name", nobody);
+	names_add("name", text);
+	names_hold(true);
+	connect_to(&c, way == NUMERIC ? text : way == NAME ? "name:1" : "name:1?happy=60000");
+	ck_assert_int_eq(c.sock.fd < 0, way != NUMERIC);
+}
+
+static int
+accept_one(int lfd)
+{
+	int fd;
+
+	names_hold(false);
+	NET_UNTIL(told(&c));
+	ck_assert_msg(c.connect_errnum == 0, "%s", c.fail);
+	fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
+/* A half-close waits, like what was written before it, and the other direction goes on. */
+START_TEST(test_shutdown_write_connecting_goes_behind_what_waits)
+{
+	char text[64], buf[8];
+	int lfd = plain_listen(4, text, sizeof(text)), fd;
+
+	connect_way(_i, text);
+	ck_assert_int_eq(sconce_write(&c.sock, "req", 3), SCONCE_QUEUED);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_WR), 0);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_WR), 0);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, 77), -EINVAL);
+	ck_assert_int_eq(sconce_write(&c.sock, "x", 1), -EPIPE);
+	fd = accept_one(lfd);
+	net_settle();
+	ck_assert_uint_eq(plain_read(fd, buf, sizeof(buf)), 3);	/* and the end */
+	ck_assert_int_eq(memcmp(buf, "req", 3), 0);
+	ck_assert_int_eq(write(fd, "answer", 6), 6);
+	NET_UNTIL(c.in_len == 6);
+	ck_assert_ptr_null(strchr(c.log, 'H'));
+	close(fd);
+	NET_UNTIL(strchr(c.log, 'H') != NULL);
+	close(lfd);
+}
+END_TEST
+
+static int shutdowns;
+
+static int
+count_shutdown(int fd, int how, void *ctx)
+{
+	shutdowns++;
+	return sconce_backend_libev()->shutdown(fd, how, ctx);
+}
+
+/* The end of reading waits for the connect, which the kernel would break off, and does not end it. */
+START_TEST(test_shutdown_read_connecting_does_not_end_it)
+{
+	char text[64], buf[8];
+	int lfd = plain_listen(4, text, sizeof(text)), fd;
+
+	backend.shutdown = count_shutdown;
+	shutdowns = 0;
+	connect_way(_i, text);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_RD), 0);
+	ck_assert_int_eq(sconce_write(&c.sock, "req", 3), SCONCE_QUEUED);
+	ck_assert_int_eq(shutdowns, 0);
+	fd = accept_one(lfd);
+	net_settle();
+	ck_assert_int_eq(shutdowns, 1);
+	ck_assert_uint_eq(plain_read(fd, buf, 3), 3);
+	ck_assert_int_eq(sconce_read(&c.sock, buf, sizeof(buf)), 0);
+	ck_assert_int_eq(recv(c.sock.fd, buf, sizeof(buf), MSG_DONTWAIT), 0);	/* the kernel knows */
+	ck_assert_ptr_null(strchr(c.log, 'R'));
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_RDWR), 0);
+	net_settle();
+	ck_assert_int_eq(shutdowns, 2);
+	ck_assert(plain_ended(fd));
+	close(fd);
+	close(lfd);
+}
+END_TEST
+
+/* Both ends, and then it cannot be connected: the next connect begins anew. */
+START_TEST(test_shutdown_connecting_refused_begins_anew)
+{
+	char text[64], nobody[64], buf[8];
+	int lfd = plain_listen(4, text, sizeof(text)), fd;
+
+	plain_nobody(nobody, sizeof(nobody));
+	connect_way(_i, nobody);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_RDWR), 0);
+	names_hold(false);
+	NET_UNTIL(told(&c));
+	ck_assert_int_eq(c.connect_errnum, ECONNREFUSED);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_WR), -EBADF);	/* it is not connecting any more */
+	c.log[0] = '\0';
+	ck_assert_int_eq(sconce_connect(&c.sock, text), 0);
+	ck_assert_int_eq(sconce_write(&c.sock, "abc", 3), SCONCE_QUEUED);
+	fd = accept_one(lfd);
+	ck_assert_int_eq(write(fd, "you", 3), 3);
+	NET_UNTIL(c.in_len == 3);
+	ck_assert_uint_eq(plain_read(fd, buf, 3), 3);
+	close(fd);
+	close(lfd);
+}
+END_TEST
+
+/* A datagram socket has no half to close, also while it has no fd, and sends afterwards. */
+START_TEST(test_shutdown_connecting_records_is_refused)
+{
+	struct sconce_sock_ops records = conn_ops;
+	char text[64], buf[8];
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(in);
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&in, len), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&in, &len), 0);
+	snprintf(text, sizeof(text), "udp://name:%d", ntohs(in.sin_port));
+	names_add("name", "127.0.0.1:0");
+	records.records = true;
+	conn_init(&c, &records, -1);
+	ck_assert_int_eq(sconce_connect(&c.sock, text), 0);
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_WR), -EOPNOTSUPP);
+	NET_UNTIL(told(&c));
+	net_settle();
+	ck_assert_int_eq(sconce_shutdown(&c.sock, SHUT_WR), -EOPNOTSUPP);
+	ck_assert_int_eq(send(c.sock.fd, "abc", 3, MSG_NOSIGNAL), 3);
+	ck_assert_int_eq(recv(fd, buf, sizeof(buf), 0), 3);
+	sconce_close(&c.sock, SCONCE_REASON_LOCAL);
+	net_settle();
+	close(fd);
+}
+END_TEST
+
+/* A relay may begin before its target is there, and passes on what the client has sent and ended. */
+START_TEST(test_relay_connecting_waits)
+{
+	char text[64], buf[16];
+	int lfd = plain_listen(4, text, sizeof(text)), sv[2], fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sv), 0);
+	ck_assert_int_eq(write(sv[1], "request", 7), 7);
+	ck_assert_int_eq(shutdown(sv[1], SHUT_WR), 0);
+	conn_init(&d, &conn_ops, sv[0]);
+	connect_way(_i, text);
+	ck_assert_int_eq(sconce_relay(&d.sock, &c.sock, conn_done, NULL), 0);
+	fd = accept_one(lfd);
+	net_settle();
+	ck_assert_uint_eq(plain_read(fd, buf, sizeof(buf)), 7);	/* and the end */
+	ck_assert_int_eq(write(fd, "answer", 6), 6);
+	close(fd);
+	NET_UNTIL(strchr(d.log, 'd') != NULL);
+	ck_assert_int_eq(d.done_status, 0);
+	net_settle();
+	ck_assert_uint_eq(plain_read(sv[1], buf, sizeof(buf)), 6);
+	close(sv[1]);
 	close(lfd);
 }
 END_TEST
@@ -422,18 +632,6 @@ END_TEST
 
 /* ---- memory ---- */
 
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory a connect to a name is refused or told, nothing leaks; HZ-22. */
 START_TEST(test_connect_name_no_memory_is_told_or_refused)
 {
@@ -485,6 +683,12 @@ t_suite(void)
 	tcase_add_test(look, test_connect_name_every_address_is_tried);
 	tcase_add_test(look, test_connect_name_unknown_is_told);
 	tcase_add_test(look, test_connect_bind_name_is_looked_up);
+	tcase_add_test(look, test_connect_bind_service_is_of_both_families);
+	tcase_add_loop_test(ends, test_shutdown_write_connecting_goes_behind_what_waits, 0, WAYS);
+	tcase_add_loop_test(ends, test_shutdown_read_connecting_does_not_end_it, 0, WAYS);
+	tcase_add_loop_test(ends, test_shutdown_connecting_refused_begins_anew, 0, WAYS);
+	tcase_add_test(ends, test_shutdown_connecting_records_is_refused);
+	tcase_add_loop_test(ends, test_relay_connecting_waits, 0, WAYS);
 	tcase_add_test(ends, test_connect_timeout_covers_look_up);
 	tcase_add_test(ends, test_connect_timeout_option_does_not_replace);
 	tcase_add_test(ends, test_close_during_look_up_is_silent);

@@ -32,7 +32,7 @@ results_clear(void)
 	memset(&two, 0, sizeof(two));
 }
 
-/* The fd is handed over once, open and nobody else's, with the peer's address; SF-12, SF-16, SF-19. */
+/* The fd is handed over once, open and nobody else's, with the peer's address; SF-12, SF-16. */
 START_TEST(test_connector_hands_over_fd)
 {
 	char text[64];
@@ -64,7 +64,7 @@ START_TEST(test_connector_failure_is_told)
 {
 	struct sconce_fail fail;
 	char text[64];
-	int before = t_fd_count();
+	int before = t_fd_count(), fd;
 
 	results_clear();
 	plain_nobody(text, sizeof(text));
@@ -81,6 +81,13 @@ START_TEST(test_connector_failure_is_told)
 	ck_assert_int_eq(sconce_connector_start(loop, "80", done, &one, NULL, &fail), -EINVAL);
 	ck_assert_str_eq(fail.operation, "parse");
 	ck_assert_int_eq(sconce_connector_start(loop, "80", done, &one, NULL, NULL), -EINVAL);
+	ck_assert_int_eq(sconce_connector_start(loop, "fd://999", done, &one, NULL, &fail), -EBADF);
+	ck_assert_str_eq(fail.text, "fcntl fd 999: Bad file descriptor");
+	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	snprintf(text, sizeof(text), "fd://%d", fd);
+	ck_assert_int_eq(sconce_connector_start(loop, text, done, &one, NULL, &fail), -EPERM);
+	ck_assert_int_eq(fail.errnum, EPERM);
+	ck_assert_int_eq(close(fd), 0);		/* it is still ours */
 	net_settle();
 	ck_assert_int_eq(one.calls, 0);
 	ck_assert_uint_eq(sconce_count(loop), 0);
@@ -141,6 +148,64 @@ START_TEST(test_connector_loop_freed_is_ecanceled)
 	loop = NULL;
 	ck_assert_int_eq(one.calls, 1);
 	ck_assert_int_eq(one.errnum, ECANCELED);
+}
+END_TEST
+
+/* The same when an address has failed already: what is told is why it ended, not why that did. */
+START_TEST(test_connector_loop_freed_after_a_failure_is_ecanceled)
+{
+	char nobody[64], slow[64];
+	struct sconce_addr a;
+	int lfd = plain_listen(0, slow, sizeof(slow)), fds[4];
+
+	ck_assert_int_eq(sconce_addr_parse(slow, &a, NULL), 0);
+	for (int i = 0; i < 4; i++) {		/* its backlog is full: it answers no more */
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		connect(fds[i], &a.any, a.len);
+	}
+	results_clear();
+	plain_nobody(nobody, sizeof(nobody));
+	names_add("name", nobody);
+	names_add("name", slow);
+	ck_assert_int_eq(sconce_connector_start(loop, "name:1", done, &one, NULL, NULL), 0);
+	while (names.calls == 0)
+		ck_assert_int_ge(sconce_loop_step(loop, 0.001), 0);
+	net_settle();
+	ck_assert_int_eq(one.calls, 0);
+	ck_assert_int_eq(sconce_loop_free(loop), 0);
+	loop = NULL;
+	ck_assert_int_eq(one.calls, 1);
+	ck_assert_int_eq(one.errnum, ECANCELED);
+	ck_assert_str_eq(one.operation, "connect");
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	close(lfd);
+}
+END_TEST
+
+/* The id of a connection is not given to another, though its place is; who asks for it finds nobody; SF-19. */
+START_TEST(test_connect_id_never_comes_again)
+{
+	static struct conn c;
+	char text[64];
+	int lfd = plain_listen(8, text, sizeof(text));
+	uint64_t ids[8];
+
+	for (int i = 0; i < 8; i++) {
+		conn_init(&c, &conn_ops, -1);
+		ck_assert_int_eq(sconce_connect(&c.sock, text), 0);
+		ids[i] = c.sock.id;
+		ck_assert_ptr_eq(sconce_find(loop, ids[i]), &c.sock);
+		NET_UNTIL(c.log[0] == 'C');
+		ck_assert_uint_eq(c.sock.id, ids[i]);
+		sconce_close(&c.sock, SCONCE_REASON_LOCAL);
+		net_settle();
+		for (int j = 0; j <= i; j++) {
+			ck_assert_ptr_null(sconce_find(loop, ids[j]));
+			ck_assert(j == i || ids[j] != ids[i]);
+		}
+	}
+	close(lfd);
 }
 END_TEST
 
@@ -207,18 +272,6 @@ START_TEST(test_fd_info_tells_kind)
 }
 END_TEST
 
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory it is refused, or told even without a record; HZ-22. */
 START_TEST(test_connector_no_memory_is_told_or_refused)
 {
@@ -229,12 +282,14 @@ START_TEST(test_connector_no_memory_is_told_or_refused)
 	alloc_left = -1;
 	backend.alloc = failing_alloc;
 	for (int n = 0; n < 14; n++) {
+		struct sconce_fail fail = { .errnum = 0 };
 		int r;
 
 		results_clear();
 		alloc_left = n;
-		r = sconce_connector_start(loop, text, done, &one, NULL, NULL);
+		r = sconce_connector_start(loop, text, done, &one, NULL, &fail);
 		ck_assert(r == 0 || r == -ENOMEM);
+		ck_assert_int_eq(fail.errnum, -r);
 		refused += r < 0;
 		for (int i = 0; i < 100 && r == 0 && one.calls == 0; i++)
 			sconce_loop_step(loop, 0.01);
@@ -260,6 +315,8 @@ t_suite(void)
 	tcase_add_test(connector, test_connector_pipe_has_no_peer);
 	tcase_add_test(connector, test_connector_cancel_is_silent);
 	tcase_add_test(connector, test_connector_loop_freed_is_ecanceled);
+	tcase_add_test(connector, test_connector_loop_freed_after_a_failure_is_ecanceled);
+	tcase_add_test(connector, test_connect_id_never_comes_again);
 	tcase_add_test(connector, test_connector_no_memory_is_told_or_refused);
 	tcase_add_test(kinds, test_peer_cred_only_of_unix);
 	tcase_add_test(kinds, test_fd_info_tells_kind);

@@ -621,6 +621,81 @@ START_TEST(test_dgram_broadcast_received_is_marked)
 }
 END_TEST
 
+static int
+option_of(int fd, int level, int name)
+{
+	int value = -1;
+	socklen_t len = sizeof(value);
+
+	ck_assert_int_eq(getsockopt(fd, level, name, &value, &len), 0);
+	return value;
+}
+
+/* The options of a socket that sconce_bind() opens are on before it is bound: the first datagram, sent before the loop
+ * has turned, has its local address, and the answer leaves from there (HZ-19). */
+START_TEST(test_dgram_bind_has_options_from_the_first)
+{
+	struct sconce_dgram_options opts = { .local = true, .broadcast = true, .errors = true };
+	struct sconce_addr to, from;
+	struct sconce_fail fail;
+	int one = 1;
+	char buf[8];
+
+	peer_init(&a, &peer_ops, -1, &opts);
+	a.on_datagram = answer;
+	ck_assert_msg(sconce_bind(&a.dg.sock, "udp://0:0", &fail) == 0, "%s", fail.text);
+	ck_assert_int_eq(option_of(a.dg.sock.fd, SOL_SOCKET, SO_BROADCAST), 1);
+	ck_assert_int_eq(option_of(a.dg.sock.fd, IPPROTO_IP, IP_RECVERR), 1);
+	ck_assert_int_eq(sconce_local(&a.dg.sock, &to), 0);
+	plain = plain_bound("127.0.0.1", NULL);
+	setsockopt(plain, SOL_SOCKET, SO_BROADCAST, &one, sizeof(one));
+	inet_pton(AF_INET, _i == 0 ? "127.0.0.2" : "127.255.255.255", &to.in.sin_addr);
+	plain_send(plain, &to, "first", 5);
+	KIT_UNTIL(a.got_count == 1);
+	ck_assert_uint_ne(a.got[0].ifindex, 0);
+	ck_assert_int_eq(a.got[0].group, _i == 1);
+	ck_assert_str_eq(sconce_addr_host(&a.got[0].local, (char[64]){ 0 }, 64), _i == 0 ? "127.0.0.2" : "127.0.0.1");
+	ck_assert_int_eq(plain_recv(plain, buf, sizeof(buf), &from), 5);
+	if (_i == 0)
+		ck_assert(addr_same(&from, &to));
+	ck_assert_uint_eq(a.err_count, 0);
+	close_a();
+}
+END_TEST
+
+static int
+refuse_pktinfo(int fd, int level, int name, const void *val, socklen_t len, void *ctx)
+{
+	if (level == IPPROTO_IP && name == IP_PKTINFO) {
+		errno = ENOPROTOOPT;
+		return -1;
+	}
+	return fault_backend()->setsockopt(fd, level, name, val, len, ctx);
+}
+
+/* An option that the kernel refuses is told: by init, by sconce_bind(), by event_connect. */
+START_TEST(test_dgram_refused_option_is_told)
+{
+	struct sconce_dgram_options opts = { .local = true };
+	struct sconce_fail fail;
+	int fd = plain_bound("127.0.0.1", NULL);
+
+	backend.setsockopt = refuse_pktinfo;
+	ck_assert_int_eq(sconce_dgram_init(&a.dg, loop, &peer_ops, fd, &opts), -ENOPROTOOPT);
+	ck_assert_int_eq(close(fd), 0);
+	peer_init(&a, &peer_ops, -1, &opts);
+	ck_assert_int_eq(sconce_bind(&a.dg.sock, "udp://127.0.0.1:0", &fail), -ENOPROTOOPT);
+	ck_assert_str_eq(fail.text, "setsockopt 127.0.0.1:0: Protocol not available");
+	ck_assert_int_eq(a.dg.sock.fd, -1);
+	ck_assert_int_eq(sconce_connect(&a.dg.sock, "udp://127.0.0.1:9"), 0);
+	KIT_UNTIL(a.log[0] != '\0');
+	ck_assert_str_eq(a.log, "C");
+	ck_assert_int_eq(a.connect_errnum, ENOPROTOOPT);
+	ck_assert_str_eq(sconce_failure(&a.dg.sock)->text, "setsockopt 127.0.0.1:9: Protocol not available");
+	peer_close(&a);
+}
+END_TEST
+
 /* ---- init, timeouts, ends ---- */
 
 static const struct sconce_dgram_ops both_ops = {
@@ -858,6 +933,8 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_reply_v6_and_dual);
 	tcase_add_loop_test(t, test_dgram_broadcast_needs_option, 0, 2);
 	tcase_add_test(t, test_dgram_broadcast_received_is_marked);
+	tcase_add_loop_test(t, test_dgram_bind_has_options_from_the_first, 0, 2);
+	tcase_add_test(t, test_dgram_refused_option_is_told);
 
 	t = kit_case(suite, "life");
 	tcase_add_test(t, test_dgram_init_refusals);

@@ -430,6 +430,38 @@ START_TEST(test_dgram_next_error_is_told_from_loop)
 }
 END_TEST
 
+/* HZ-10: an fd that the application has shut down by itself is readable for ever; it is not read any more, and sends
+ * on while that direction is open. */
+START_TEST(test_dgram_shutdown_of_the_fd_does_not_spin)
+{
+	bool both = _i % 2 == 1;
+	int turns = 0;
+	double cpu;
+
+	far = plain_bound("127.0.0.1", &far_addr);
+	peer_init(&b, _i < 2 ? &peer_ops : &pull_ops, plain_connected(&far_addr), NULL);
+	b.on_ready = pull_all;
+	kit_settle();
+	ck_assert_int_eq(shutdown(b.dg.sock.fd, both ? SHUT_RDWR : SHUT_RD), 0);
+	kit_settle();
+	cpu = kit_cpu();
+	for (int i = 0; i < 10; i++)
+		turns += sconce_loop_step(loop, 0.02);
+	ck_assert_msg(kit_cpu() - cpu < 0.06, "%f s of CPU", kit_cpu() - cpu);
+	ck_assert_int_le(turns, 5);
+	ck_assert_uint_eq(sconce_paused(&b.dg.sock), SCONCE_PAUSE_END);
+	ck_assert_int_eq(peer_text(&b, "still"), SCONCE_GATHERED);
+	KIT_UNTIL(b.dg.sent + b.dg.lost == 1);
+	ck_assert_uint_eq(b.dg.lost, both);
+	if (both)
+		ck_assert_int_eq(b.errs[0].errnum, EPIPE);
+	else
+		ck_assert(plain_gets(far, "still"));
+	close(far);
+	peer_close(&b);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -455,5 +487,6 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_unix_emsgsize);
 	tcase_add_test(t, test_dgram_receive_error_is_got_past);
 	tcase_add_test(t, test_dgram_next_error_is_told_from_loop);
+	tcase_add_loop_test(t, test_dgram_shutdown_of_the_fd_does_not_spin, 0, 4);
 	return suite;
 }

@@ -494,24 +494,30 @@ START_TEST(test_dgram_connect_failure_loses)
 }
 END_TEST
 
-/* A stream is no datagram socket: what a wrong endpoint opened is closed with EPROTOTYPE. */
-START_TEST(test_dgram_connect_to_stream_closes)
+/* A stream is no datagram socket: a wrong endpoint or fd is refused, and says so; a right one will do afterwards. */
+START_TEST(test_dgram_connect_to_stream_is_refused)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	socklen_t len = sizeof(in);
-	int listener = socket(AF_INET, SOCK_STREAM, 0);
+	int fds[2];
 	char endpoint[64];
 
-	ck_assert_int_eq(bind(listener, (struct sockaddr *)&in, len) | listen(listener, 1), 0);
-	ck_assert_int_eq(getsockname(listener, (struct sockaddr *)&in, &len), 0);
-	snprintf(endpoint, sizeof(endpoint), "tcp://127.0.0.1:%d", ntohs(in.sin_port));
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	peer_init(&b, &peer_ops, -1, NULL);
 	peer_text(&b, "x");
+	ck_assert_int_eq(sconce_connect(&b.dg.sock, "127.0.0.1:7045"), -EPROTOTYPE);
+	ck_assert_str_eq(sconce_failure(&b.dg.sock)->text, "socktype 127.0.0.1:7045: a stream endpoint: say udp://127.0.0.1:7045");
+	snprintf(endpoint, sizeof(endpoint), "fd://%d", fds[0]);
+	ck_assert_int_eq(sconce_connect(&b.dg.sock, endpoint), -EPROTOTYPE);
+	ck_assert_str_eq(sconce_failure(&b.dg.sock)->operation, "socktype");
+	ck_assert_int_eq(sconce_bind(&b.dg.sock, endpoint, NULL), -EPROTOTYPE);
+	kit_settle();
+	ck_assert_str_eq(b.log, "");
+	ck_assert_int_eq(close(fds[0]) | close(fds[1]), 0);
+	far = plain_bound("127.0.0.1", &far_addr);
+	far_endpoint(endpoint, sizeof(endpoint), "udp://", &far_addr);
 	ck_assert_int_eq(sconce_connect(&b.dg.sock, endpoint), 0);
-	KIT_UNTIL(strchr(b.log, 'Z') != NULL);
-	ck_assert_int_eq(b.errnum, EPROTOTYPE);
-	ck_assert_uint_eq(b.lost, 1);
-	close(listener);
+	KIT_UNTIL(b.dg.sent == 1);
+	ck_assert(plain_gets(far, "x"));
+	close_b();
 }
 END_TEST
 
@@ -893,7 +899,7 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_connect_sends_what_waited);
 	tcase_add_test(t, test_dgram_connect_endpoint);
 	tcase_add_test(t, test_dgram_connect_failure_loses);
-	tcase_add_test(t, test_dgram_connect_to_stream_closes);
+	tcase_add_test(t, test_dgram_connect_to_stream_is_refused);
 	tcase_add_test(t, test_dgram_bind_endpoint);
 	tcase_add_test(t, test_dgram_bind_buffer_sizes);
 

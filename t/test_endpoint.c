@@ -162,8 +162,12 @@ START_TEST(test_endpoint_parse_fds_and_paths)
 	ck_assert_str_eq(ep.bind_host, "@");
 	ck_assert_int_eq(ep.options.timeout_ms, 250);
 	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:5?timeout=2.0019&bindport=ftp", &ep, &addr, &fail), 0);
-	ck_assert_int_eq(ep.options.timeout_ms, 2001);
+	ck_assert_int_eq(ep.options.timeout_ms, 2002);	/* rounded up: a short time is not none */
 	ck_assert_str_eq(ep.bind_service, "ftp");
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:5?timeout=0.0004", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.timeout_ms, 1);
+	ck_assert_int_eq(parse_as(CONNECT, "1.2.3.4:5?timeout=2.0010000", &ep, &addr, &fail), 0);
+	ck_assert_int_eq(ep.options.timeout_ms, 2001);
 }
 END_TEST
 
@@ -187,7 +191,10 @@ static const struct {
 	{ "1.2.3.4", "no port", ALL },
 	{ "1.2.3.4:", "no port", ALL },
 	{ "tcp://1.2.3.4", "no port", ALL },
-	{ "tcp://80", "no port", ALL },
+	{ "tcp://80", "no host: say tcp://*:80 or 80", LISTEN | ADDR },
+	{ "tcp://80", "no host: say tcp://HOST:80", CONNECT },
+	{ "tcp6://80", "no host: say tcp6://*:80", LISTEN },
+	{ "udp://7123", "no host: say udp://*:7123", LISTEN },
 	{ "tcp://", "no address", ALL },
 	{ "[::1]", "no port", ALL },
 	{ "[::1]:", "no port", ALL },
@@ -204,7 +211,7 @@ static const struct {
 	{ "localhost:80", "a name, which would have to be looked up: give a numeric address", ADDR },
 	{ "tcp://www.example.com:80", "a name, which would have to be looked up", ADDR },
 	{ "tcp6://localhost:80", "a name, which would have to be looked up", ADDR },
-	{ "localhost", "'localhost' is neither address and port nor a path", ALL },
+	{ "localhost", "'localhost': no port", ALL },
 	{ "run/x", "'run/x' is neither address and port nor a path", ALL },
 	{ " 1.2.3.4:80", "' 1.2.3.4' is not an address or a name", ALL },
 	{ "1.2.3:80", "'1.2.3' is not an IPv4 address", ALL },

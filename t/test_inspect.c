@@ -694,16 +694,6 @@ START_TEST(test_accounting_many_types_each_has_one)
 }
 END_TEST
 
-static int alloc_left = -1;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left == 0)
-		return NULL;
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory accounting is refused, a trace stays off, and addresses are asked for anew; HZ-22. */
 START_TEST(test_inspect_no_memory_is_harmless)
 {

@@ -551,18 +551,6 @@ START_TEST(test_listen_failures_are_told_at_once)
 }
 END_TEST
 
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory listening fails and leaves nothing behind, not even the path; HZ-22. */
 START_TEST(test_listen_no_memory_leaves_nothing)
 {
@@ -693,6 +681,7 @@ START_TEST(test_listen_unix_other_files_are_untouched)
 	ck_assert_int_eq(write(fd, "keep", 4), 4);
 	close(fd);
 	ck_assert_int_eq(sconce_listen(&server.listener, loop, &server_ops, path, &fail), -EADDRINUSE);
+	ck_assert_ptr_nonnull(strstr(fail.text, ": exists and is no socket"));
 	ck_assert_int_eq(lstat(path, &st), 0);
 	ck_assert(S_ISREG(st.st_mode) && st.st_size == 4);
 	snprintf(other, sizeof(other), "%s2", path);
@@ -1153,6 +1142,25 @@ START_TEST(test_listener_of_other_type_aborts)
 }
 END_TEST
 
+/* A mapped address is told as IPv4, by the listener as by its socket. */
+START_TEST(test_listen_mapped_address_is_v4)
+{
+	struct sconce_addr a;
+	struct sconce_fail fail;
+	char text[SCONCE_ADDR_TEXT], own[SCONCE_ADDR_TEXT];
+	int r;
+
+	if (!net_has_v6())
+		return;
+	r = sconce_listen(&server.listener, loop, &server_ops, "[::ffff:127.0.0.1]:0?v6only=0", &fail);
+	ck_assert_msg(r == 0, "%s", fail.text);
+	ck_assert_int_eq(server.listener.addr.any.sa_family, AF_INET);
+	ck_assert_int_eq(sconce_local(&server.listener.sock, &a), 0);
+	ck_assert_str_eq(sconce_addr_text(&server.listener.addr, text, sizeof(text)), sconce_addr_text(&a, own, sizeof(own)));
+	ck_assert_int_gt(sconce_addr_port(&a), 0);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -1178,6 +1186,7 @@ t_suite(void)
 	tcase_add_test(opening, test_listen_failures_are_told_at_once);
 	tcase_add_test(opening, test_listen_no_memory_leaves_nothing);
 	tcase_add_test(opening, test_listen_fd_inherited_accepts);
+	tcase_add_test(opening, test_listen_mapped_address_is_v4);
 	tcase_add_test(path, test_listen_unix_stale_path_is_replaced);
 	tcase_add_test(path, test_listen_unix_live_path_is_eaddrinuse);
 	tcase_add_test(path, test_listen_unix_other_files_are_untouched);

@@ -130,6 +130,32 @@ START_TEST(test_listen_name_unknown_is_told)
 }
 END_TEST
 
+static int busy_calls;
+
+static int
+busy_resolver(void *arg, const char *host, const char *service, int family, int type, unsigned flags,
+	struct sconce_addr *addrs, size_t max)
+{
+	(void)arg, (void)host, (void)service, (void)family, (void)type, (void)flags, (void)addrs, (void)max;
+	busy_calls++;
+	errno = EAGAIN;
+	return EAI_SYSTEM;
+}
+
+/* A look-up that fails with EAGAIN is no port that is taken: it is told, and tried once. */
+START_TEST(test_listen_look_up_eagain_is_told)
+{
+	struct sconce_fail fail;
+
+	busy_calls = 0;
+	sconce_set_resolver(loop, busy_resolver, NULL);
+	ck_assert_int_eq(sconce_listen(listeners[0], loop, &ops, "name:80", &fail), -EAGAIN);
+	ck_assert_int_eq(busy_calls, 1);
+	ck_assert_int_eq(fail.errnum, EAGAIN);
+	ck_assert_str_eq(fail.operation, "getaddrinfo");
+}
+END_TEST
+
 /* localhost, by the system's own resolver, works without any other address; AC-24, NS-61. */
 START_TEST(test_listen_localhost_works)
 {
@@ -361,18 +387,6 @@ START_TEST(test_listen_all_equal_texts_get_numbers_of_their_own)
 }
 END_TEST
 
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory it fails and leaves nothing; HZ-22. */
 START_TEST(test_listen_all_no_memory_leaves_nothing)
 {
@@ -431,7 +445,7 @@ START_TEST(test_listen_endpoint_by_hand)
 	ck_assert_str_eq(fail.operation, "domain");
 	ck_assert_int_eq(sconce_listen(listeners[0], loop, &ops, "udp://127.0.0.1:0", &fail), -EPROTOTYPE);
 	ck_assert_str_eq(fail.operation, "socktype");
-	ck_assert_str_eq(fail.text, "socktype udp://127.0.0.1:0: Protocol wrong type for socket");
+	ck_assert_str_eq(fail.text, "socktype udp://127.0.0.1:0: a datagram endpoint: say tcp://127.0.0.1:0");
 	ck_assert_int_eq(listen_text("127.0.0.1:0/ssl", "*", MANY, &fail), -EPROTONOSUPPORT);
 	ck_assert_str_eq(fail.operation, "protocol");
 }
@@ -636,6 +650,7 @@ t_suite(void)
 
 	tcase_add_test(name, test_listen_name_takes_first_address);
 	tcase_add_test(name, test_listen_name_unknown_is_told);
+	tcase_add_test(name, test_listen_look_up_eagain_is_told);
 	tcase_add_test(name, test_listen_localhost_works);
 	tcase_add_test(several, test_listen_all_addresses_of_a_name);
 	tcase_add_test(several, test_listen_all_v4v6_is_two_sockets);

@@ -54,6 +54,19 @@ net_teardown(void)
 	loop = NULL;
 }
 
+/* For backend.alloc: gives memory `alloc_left` times, then none; negative: always. */
+static NET_UNUSED int alloc_left = -1;
+
+static NET_UNUSED void *
+failing_alloc(void *ptr, size_t size, void *ctx)
+{
+	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
+		alloc_left = 0;
+		return NULL;
+	}
+	return sconce_backend_libev()->alloc(ptr, size, ctx);
+}
+
 static NET_UNUSED TCase *
 net_case(Suite *suite, const char *name)
 {

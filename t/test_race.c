@@ -102,6 +102,8 @@ START_TEST(test_race_failure_begins_next_at_once)
 	ck_assert_int_eq(sconce_connect(&c.sock, "name:1?happy=60000"), 0);
 	NET_UNTIL(told(&c));			/* no time passes */
 	ck_assert_int_eq(c.connect_errnum, 0);
+	ck_assert_str_eq(c.fail, "");		/* of those that failed nothing is told */
+	ck_assert_ptr_null(sconce_failure(&c.sock));
 	peer_is(text);
 	net_settle();
 	ck_assert_str_eq(c.log, "C");

@@ -365,6 +365,33 @@ START_TEST(test_resolve_cancelled_answer_is_dropped)
 }
 END_TEST
 
+/* Look-ups that nobody waits for are not made before those that somebody does; one that is asked for again meanwhile is. */
+START_TEST(test_resolve_abandoned_do_not_hold_up_others)
+{
+	char name[16];
+
+	askers_clear();
+	for (int i = 0; i < 4; i++) {		/* one for each thread */
+		snprintf(name, sizeof(name), "busy%d", i);
+		ck_assert_int_eq(ask(&a, name, "80", 0), 0);
+		NET_UNTIL(gate_calls() == i + 1);
+		sconce_resolve_cancel(a.handle);
+	}
+	for (int i = 0; i < 50; i++) {
+		snprintf(name, sizeof(name), "dead%d", i);
+		ck_assert_int_eq(ask(&a, name, "80", 0), 0);
+		sconce_resolve_cancel(a.handle);
+	}
+	ck_assert_int_eq(ask(&c, "dead7", "80", 0), 0);
+	ck_assert_int_eq(ask(&b, "living", "80", 0), 0);
+	gate_set(true, 1);
+	NET_UNTIL(b.calls == 1 && c.calls == 1);
+	ck_assert_int_eq(gate_calls(), 6);
+	ck_assert_int_eq(a.calls, 0);
+	ck_assert_int_eq(sconce_loop_run(loop), SCONCE_LOOP_IDLE);
+}
+END_TEST
+
 /* done() may cancel the others of its look-up, and ask again. */
 START_TEST(test_resolve_done_cancels_and_asks_again)
 {
@@ -435,18 +462,6 @@ START_TEST(test_resolve_forked_child_looks_up_again)
 	NET_UNTIL(a.calls == 1);
 }
 END_TEST
-
-static int alloc_left;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
 
 /* Without memory a look-up is refused, and leaves nothing; HZ-22. */
 START_TEST(test_resolve_no_memory_is_refused)
@@ -541,6 +556,7 @@ t_suite(void)
 	tcase_add_test(names, test_resolve_deadline_is_etimedout);
 	tcase_add_test(names, test_resolve_cancel_is_silent);
 	tcase_add_test(names, test_resolve_cancelled_answer_is_dropped);
+	tcase_add_test(names, test_resolve_abandoned_do_not_hold_up_others);
 	tcase_add_test(names, test_resolve_done_cancels_and_asks_again);
 	tcase_add_test(names, test_resolve_loop_freed_is_ecanceled);
 	tcase_add_test(names, test_resolve_forked_child_looks_up_again);

@@ -8,6 +8,7 @@
 
 #include <ares.h>
 #include <dirent.h>
+#include <ifaddrs.h>
 #include <netdb.h>
 
 /* ---- a nameserver ---- */
@@ -38,9 +39,11 @@ bound(int type, int port)
 	struct sockaddr_in in = {
 		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK), .sin_port = htons((uint16_t)port),
 	};
-	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = socket(AF_INET, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), one = 1;
 
 	ck_assert_int_ge(fd, 0);
+	if (type == SOCK_STREAM)		/* else ports of which old connections are left would not do */
+		setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	if (bind(fd, (struct sockaddr *)&in, sizeof(in)) == 0)
 		return fd;
 	close(fd);
@@ -54,15 +57,16 @@ server_open(struct nameserver *s)
 	socklen_t len = sizeof(in);
 
 	memset(s, 0, sizeof(*s));
-	s->tcp = s->conn = -1;
-	for (int i = 0; i < 50 && s->tcp < 0; i++) {
+	s->udp = s->conn = -1;
+	for (int i = 0; i < 50 && s->udp < 0; i++) {
 		if (i > 0)
-			close(s->udp);
-		s->udp = bound(SOCK_DGRAM, 0);
-		ck_assert_int_eq(getsockname(s->udp, (struct sockaddr *)&in, &len), 0);
-		s->tcp = bound(SOCK_STREAM, ntohs(in.sin_port));
+			close(s->tcp);
+		s->tcp = bound(SOCK_STREAM, 0);
+		ck_assert_int_eq(getsockname(s->tcp, (struct sockaddr *)&in, &len), 0);
+		if (listen(s->tcp, 4) == 0)
+			s->udp = bound(SOCK_DGRAM, ntohs(in.sin_port));
 	}
-	ck_assert_int_eq(listen(s->tcp, 4), 0);
+	ck_assert_int_ge(s->udp, 0);
 	snprintf(s->text, sizeof(s->text), "127.0.0.1:%d", ntohs(in.sin_port));
 }
 
@@ -96,14 +100,14 @@ question(const struct query *q, char *name, size_t *end_out)
 }
 
 static size_t
-put_record(unsigned char *p, int type, int last)
+put_record(unsigned char *p, int type, bool here, int last)
 {
 	const unsigned char head[] = { 0xc0, 12, 0, (unsigned char)type, 0, 1, 0, 0, 0, 60, 0, type == A ? 4 : 16 };
 	unsigned char data[16] = { 0x20, 0x01, 0x0d, 0xb8 };
 
 	memcpy(p, head, sizeof(head));
 	if (type == A)
-		memcpy(data, "\xc0\x00\x02", 3);
+		memcpy(data, here ? "\x7f\x00\x00" : "\xc0\x00\x02", 3);
 	data[type == A ? 3 : 15] = (unsigned char)last;
 	memcpy(p + sizeof(head), data, head[11]);
 	return sizeof(head) + head[11];
@@ -116,7 +120,7 @@ answer(const struct query *q, bool udp, unsigned char *out)
 	char name[256];
 	size_t len;
 	int type = question(q, name, &len), count = 0, code = 0;
-	bool cut = udp && strcmp(name, "cut.test.") == 0;
+	bool cut = udp && strcmp(name, "cut.test.") == 0, here = strcmp(name, "here.test.") == 0;
 
 	if (strcmp(name, "silent.test.") == 0)
 		return 0;
@@ -129,14 +133,16 @@ answer(const struct query *q, bool udp, unsigned char *out)
 		count = type == A ? 2 : 1;
 	else if (strcmp(name, "many.test.") == 0 && type == A)
 		count = 25;
-	else if (strcmp(name, "empty.test.") != 0 && !cut)
+	else if (here && type == A)
+		count = 1;
+	else if (strcmp(name, "empty.test.") != 0 && !cut && !here)
 		code = 3;
 	out[2] = (unsigned char)(0x81 | (cut ? 2 : 0));
 	out[3] = (unsigned char)(0x80 | code);
 	memset(out + 6, 0, 6);
 	out[7] = (unsigned char)count;
 	for (int i = 1; i <= count; i++)
-		len += put_record(out + len, type, i);
+		len += put_record(out + len, type, here, i);
 	return len;
 }
 
@@ -224,6 +230,39 @@ serve_settle(void)
 		ck_assert_int_ge(sconce_loop_step(loop, 0.001), 0);
 	}
 	sconce_verify(loop);
+}
+
+/* ---- the addresses of this host ---- */
+
+static bool host_has_v4, host_has_v6;
+
+/* In the place of the C library's: loopback, and what the test says. */
+int
+getifaddrs(struct ifaddrs **out)
+{
+	static struct sockaddr_in v4[2];
+	static struct sockaddr_in6 v6[2];
+	static struct ifaddrs list[5];		/* the last has no address at all */
+
+	v4[0].sin_family = v4[1].sin_family = AF_INET;
+	v6[0].sin6_family = v6[1].sin6_family = AF_INET6;
+	v4[0].sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	v4[1].sin_addr.s_addr = htonl(host_has_v4 ? 0xc0000209 : INADDR_LOOPBACK);
+	v6[0].sin6_addr = v6[1].sin6_addr = in6addr_loopback;
+	if (host_has_v6)
+		v6[1].sin6_addr.s6_addr[0] = 0x20;
+	for (int i = 0; i < 4; i++) {
+		list[i].ifa_next = &list[i + 1];
+		list[i].ifa_addr = i < 2 ? (struct sockaddr *)&v4[i] : (struct sockaddr *)&v6[i - 2];
+	}
+	*out = list;
+	return 0;
+}
+
+void
+freeifaddrs(struct ifaddrs *list)
+{
+	(void)list;
 }
 
 /* ---- one who asks ---- */
@@ -400,6 +439,52 @@ START_TEST(test_cares_many_addresses_are_told)
 	SERVE_UNTIL(a.calls == 1);
 	ck_assert_uint_eq(a.count, 25);
 	ck_assert(has(&a, "192.0.2.1:80") && has(&a, "192.0.2.25:80"));
+}
+END_TEST
+
+/* Families that the host has no address of, loopback apart, are not asked for where that is wished. */
+START_TEST(test_cares_configured_families_are_asked_for)
+{
+	static const struct { bool v4, v6, asks_v4, asks_v6; } cases[] = {
+		{ true, true, true, true }, { true, false, true, false }, { false, true, false, true }, { false, false, true, true },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		askers_clear();
+		server.queries = 0;
+		host_has_v4 = cases[i].v4;
+		host_has_v6 = cases[i].v6;
+		ck_assert_int_eq(sconce_resolve(loop, "both.test.", "80", AF_UNSPEC, SOCK_STREAM, SCONCE_RESOLVE_CONFIGURED, 0, asked,
+			&a, NULL), 0);
+		SERVE_UNTIL(a.calls == 1);
+		ck_assert_int_eq(has(&a, "192.0.2.1:80"), cases[i].asks_v4);
+		ck_assert_int_eq(has(&a, "[2001:db8::1]:80"), cases[i].asks_v6);
+		ck_assert_int_eq(server.queries, cases[i].asks_v4 + cases[i].asks_v6);
+		ck_assert_int_eq(ask_for(&b, "both.test.", "80", AF_UNSPEC, 0), 0);
+		SERVE_UNTIL(b.calls == 1);		/* and all where it is not */
+		ck_assert_uint_eq(b.count, 3);
+	}
+}
+END_TEST
+
+/* A connect by name: look-up and connect, in the loop's thread alone. */
+START_TEST(test_cares_connect_finds_the_host)
+{
+	char there[32], endpoint[64];
+	int before = threads(), fd = plain_listen(4, there, sizeof(there));
+	struct conn conn;
+
+	snprintf(endpoint, sizeof(endpoint), "tcp://here.test.:%s", strchr(there, ':') + 1);
+	conn_init(&conn, &conn_ops, -1);
+	conn.connect_errnum = -1;
+	ck_assert_int_eq(sconce_connect(&conn.sock, endpoint), 0);
+	SERVE_UNTIL(conn.connect_errnum != -1);
+	ck_assert_int_eq(conn.connect_errnum, 0);
+	ck_assert_int_eq(threads(), before);
+	sconce_close(&conn.sock, SCONCE_REASON_LOCAL);
+	serve_settle();
+	ck_assert_str_eq(conn.peer, there);
+	close(fd);
 }
 END_TEST
 
@@ -671,10 +756,17 @@ END_TEST
 
 /* ---- the end, a fork, no memory ---- */
 
+static void
+name_while_freeing(void)
+{
+	ck_assert_int_eq(sconce_set_nameservers(loop, other.text), -EAGAIN);
+}
+
 /* Freed with queries under way, the loop tells who waits, and leaves nothing. */
 START_TEST(test_cares_loop_freed_is_ecanceled)
 {
 	server.hold = true;
+	a.then = name_while_freeing;
 	ck_assert_int_eq(ask_for(&a, "both.test.", "80", AF_UNSPEC, 10), 0);
 	ck_assert_int_eq(ask_for(&b, "cut.test.", "http", AF_UNSPEC, 10), 0);
 	ask(&c, "empty.test.");
@@ -795,7 +887,47 @@ START_TEST(test_cares_no_memory_is_a_failure)
 }
 END_TEST
 
-/* The same for other nameservers: those that are stay. */
+static int allocs_given;		/* by this, which gives no more then */
+
+static void *
+no_alloc(void *ptr, size_t size, void *ctx)
+{
+	if (size > 0 && allocs_given == 0)
+		return NULL;
+	if (size > 0)
+		allocs_given--;
+	return sconce_backend_libev()->alloc(ptr, size, ctx);
+}
+
+/* Where there is none for long, not even for a socket's watch, it is told as ENOMEM. */
+START_TEST(test_cares_no_memory_for_sockets_is_enomem)
+{
+	int told = 0;
+
+	for (int n = 0; a.count == 0; n++) {
+		int r;
+
+		ck_assert_int_lt(n, 20);
+		askers_clear();
+		server.queries = 0;
+		allocs_given = n;
+		backend.alloc = no_alloc;
+		r = ask_for(&a, "both.test.", "80", AF_INET, 0);
+		if (r == 0)
+			SERVE_UNTIL(a.calls == 1);
+		backend.alloc = sconce_backend_libev()->alloc;
+		ck_assert(r == 0 || r == -ENOMEM);
+		if (r == 0 && a.count == 0) {
+			ck_assert_int_eq(a.errnum, ENOMEM);
+			ck_assert_int_eq(server.queries, 0);
+			told++;
+		}
+	}
+	ck_assert_int_gt(told, 0);
+}
+END_TEST
+
+/* Other nameservers without memory are refused: those that are stay. */
 START_TEST(test_set_nameservers_no_memory_changes_nothing)
 {
 	int n, r = -ENOMEM;
@@ -830,7 +962,8 @@ Suite *
 t_suite(void)
 {
 	Suite *suite = suite_create("resolve_cares");
-	TCase *answers = cares_case(suite, "answers"), *others = cares_case(suite, "others"), *under_way = cares_case(suite, "under way");
+	TCase *answers = cares_case(suite, "answers"), *others = cares_case(suite, "others");
+	TCase *under_way = cares_case(suite, "under way");
 	TCase *servers = cares_case(suite, "nameservers"), *ends = cares_case(suite, "ends");
 
 	ares_library_init_mem(ARES_LIB_INIT_ALL, ares_alloc, free, ares_realloc_fn);	/* before the library does without */
@@ -838,6 +971,8 @@ t_suite(void)
 	tcase_add_test(answers, test_cares_failures_are_those_of_getaddrinfo);
 	tcase_add_test(answers, test_cares_truncated_answer_comes_by_tcp);
 	tcase_add_test(answers, test_cares_many_addresses_are_told);
+	tcase_add_test(answers, test_cares_configured_families_are_asked_for);
+	tcase_add_test(answers, test_cares_connect_finds_the_host);
 	tcase_add_test(answers, test_cares_service_has_its_port);
 	tcase_add_test(others, test_cares_localhost_is_never_asked_for);
 	tcase_add_test(others, test_cares_numeric_hosts_are_no_names);
@@ -857,6 +992,7 @@ t_suite(void)
 	tcase_add_test(ends, test_cares_loop_freed_before_done_is_ecanceled);
 	tcase_add_test(ends, test_cares_forked_child_asks_again);
 	tcase_add_test(ends, test_cares_no_memory_is_a_failure);
+	tcase_add_test(ends, test_cares_no_memory_for_sockets_is_enomem);
 	return suite;
 }
 

@@ -379,8 +379,12 @@ START_TEST(test_clock_without_events_jumps_to_the_deadline)
 	ck_assert_int_eq(fired, 1);
 	ck_assert_int_eq(sim_now(sim) - begin, 3600000000000);
 	ck_assert_uint_eq(sim_stuck(sim), 0);
+	sconce_loop_step(loop, -1);			/* nothing left: it does not wait */
+	ck_assert_uint_eq(sim_stuck(sim), 0);
+	sconce_loop_ref(loop);
 	sconce_loop_step(loop, -1);
 	ck_assert_uint_eq(sim_stuck(sim), 1);
+	sconce_loop_unref(loop);
 	sconce_loop_free(loop);
 	ck_assert(sim_free(sim, stderr));
 }

@@ -999,6 +999,20 @@ START_TEST(test_connect_then_talk)
 }
 END_TEST
 
+/* Datagrams are no stream. */
+START_TEST(test_connect_to_datagrams_is_refused)
+{
+	struct sconce_stream_options opts = { .filter = &lines };
+
+	ck_assert_int_eq(sconce_stream_init(&g.stream, loop, &bare_ops, -1, &opts), 0);
+	ck_assert_int_eq(sconce_connect(&g.stream.sock, "udp://127.0.0.1:9"), 0);
+	turn();
+	ck_assert_int_eq(g.destroyed, 1);
+	ck_assert_int_eq(g.stream.sock.errnum, EPROTOTYPE);
+	ck_assert_int_eq(g.stream.sock.reason, SCONCE_REASON_CONNECT);
+}
+END_TEST
+
 /* Without a hook a failed connect closes, with the errno. */
 START_TEST(test_connect_failed_without_hook_closes)
 {
@@ -1554,7 +1568,7 @@ t_suite(void)
 		test_marks_have_hysteresis, test_timeout_hook_runs, test_timeout_dies_with_the_stream,
 		test_timeout_without_hook_closes);
 	ADD(s, "output", test_out_fd_takes_the_output, test_file_prints_and_closes, test_file_after_close_refuses,
-		test_connect_then_talk, test_connect_failed_without_hook_closes);
+		test_connect_then_talk, test_connect_to_datagrams_is_refused, test_connect_failed_without_hook_closes);
 	ADD(s, "pull", test_next_gives_records, test_next_raw_keeps_streams_apart, test_next_error_comes_last,
 		test_next_after_failed_send_gives_input_first, test_next_budget_of_one_read_does_not_spin,
 		test_rescan_finds_what_the_filter_holds);

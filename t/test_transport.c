@@ -1007,18 +1007,6 @@ START_TEST(test_set_transport_null_is_plain)
 }
 END_TEST
 
-static int alloc_left = -1;
-
-static void *
-failing_alloc(void *ptr, size_t size, void *ctx)
-{
-	if (size != 0 && alloc_left >= 0 && alloc_left-- == 0) {
-		alloc_left = 0;
-		return NULL;
-	}
-	return sconce_backend_libev()->alloc(ptr, size, ctx);
-}
-
 /* Without memory it is refused and nothing has changed; HZ-22. */
 START_TEST(test_set_transport_no_memory_is_refused)
 {

@@ -16,9 +16,10 @@
  * the network sends back, is told and ends nothing.
  *
  * The base is a socket object: sconce_close(), timeouts, watch_read, pause, hold, ids, sconce_local() and
- * sconce_peer() are as ever.  sconce_write() and the rest of write.h are not for it (-EPIPE), sconce_close_flush() is
- * sconce_close(), and sconce_detach() drops what is queued: sconce_dgram_flush() first.  Closing offers what the
- * kernel has not refused yet once more and counts the rest in `lost`. */
+ * sconce_peer() are as ever.  sconce_write() and the rest of write.h are not for it (-EPIPE; transfers and
+ * sconce_shutdown(): -EOPNOTSUPP), sconce_close_flush() is sconce_close(), and sconce_detach() drops what is queued:
+ * sconce_dgram_flush() first.  Closing offers what the kernel has not refused yet once more and counts the rest in
+ * `lost`. */
 #ifndef SCONCE_DGRAM_H
 #define SCONCE_DGRAM_H
 
@@ -112,14 +113,14 @@ struct sconce_dgram {
 };
 
 /* Attaches a datagram socket to a loop and an fd, as sconce_sock_init() does; `fd` may be -1 for one that
- * sconce_bind(&d->sock, ...) or sconce_connect(&d->sock, ...) will open (udp://, unix_dgram://).  A unix socket that
- * sconce_connect() has opened gets a name of the kernel's choice (autobind), so that it can be answered.  `d` must
- * stay where it is until destroy; `ops` is kept by reference; `opts` may be NULL and is copied.  On failure the fd
- * is still the caller's.
+ * sconce_bind(&d->sock, ...) or sconce_connect(&d->sock, ...) will open (udp://, unix_dgram://, fd://).  The options
+ * are on before the fd is bound or connected; one that the kernel refuses fails the bind or connect, with the record
+ * of it.  An endpoint or fd of streams gives -EPROTOTYPE there.  `d` must stay where it is until destroy; `ops` is
+ * kept by reference; `opts` may be NULL and is copied.  On failure the fd is still the caller's.
  * Returns as sconce_sock_init(), -EINVAL (neither or both of event_datagram and event_ready; options out of range),
  * -EPROTOTYPE when the fd is no datagram socket, or what setting an option gave. */
-SCONCE_API int sconce_dgram_init(struct sconce_dgram *d, struct sconce_loop *loop, const struct sconce_dgram_ops *ops, int fd,
-	const struct sconce_dgram_options *opts);
+SCONCE_API int sconce_dgram_init(struct sconce_dgram *d, struct sconce_loop *loop, const struct sconce_dgram_ops *ops,
+	int fd, const struct sconce_dgram_options *opts);
 
 /* The datagram socket whose base `s` is; asserts that it is one.  sconce_dgram_is() asks. */
 SCONCE_API struct sconce_dgram *sconce_dgram_of(struct sconce_sock *s);
@@ -137,7 +138,8 @@ SCONCE_API int sconce_dgram_send(struct sconce_dgram *d, const void *data, size_
 SCONCE_API int sconce_dgram_sendto(struct sconce_dgram *d, const struct sconce_addr *to, const void *data, size_t len);
 /* To the sender of `p`, and, where p->local is known, from the address it was sent to.  Only `from`, `local` and
  * `ifindex` are looked at, so that a copy of `p` will do for an answer later. */
-SCONCE_API int sconce_dgram_reply(struct sconce_dgram *d, const struct sconce_datagram *p, const void *data, size_t len);
+SCONCE_API int sconce_dgram_reply(struct sconce_dgram *d, const struct sconce_datagram *p, const void *data,
+	size_t len);
 
 /* Gives the kernel what waits, now.  Runs no hook: a datagram that fails stays at the front and is told from the
  * loop.

@@ -2,16 +2,22 @@
  *
  * An endpoint is a text that says where to listen or to connect, and how:
  *	tcp://www.example.com:http   tcp4://1.2.3.4:80   tcp6://[::1]:80   tcp://[fe80::1%eth0]:80
- *	tcp://0:80 (or * for 0: every IPv4 address)
+ *	tcp://0:80 (or * for 0)
  *	udp://1.2.3.4:53   udp4://...   udp6://...
  *	unix:///path   unix://relative/path   unix:///@abstract   unix_dgram://...
  *	fd://3   (inherited; its family and type are found out)
- *	www.example.com:80   1.2.3.4:80   [::1]:80   *:80   80 (listening: every address)   /path   @abstract
- * then options: ?name=value&name=value
+ *	www.example.com:80   1.2.3.4:80   [::1]:80   *:80   80   /path   @abstract
+ * To listen on every address, say
+ *	80                             IPv6 and IPv4, as one socket (IPv4 alone where there is no IPv6); tcp only
+ *	*:80  tcp://0:80  udp://0:53   every IPv4 address, as 0.0.0.0 (or * for 0)
+ *	[::]:80  tcp://[::]:80         every IPv6 address
+ *	udp://[::]:53?v6only=0         both, for datagrams (or for tcp; it fails where there is no IPv6)
+ * In struct sconce_endpoint the host "*" is both with AF_UNSPEC, as "80", else every address of the family.
+ * Then options: ?name=value&name=value
  *	both:       nodelay=0|1 rcvbuf=BYTES sndbuf=BYTES tos=0-255 dev=INTERFACE reuse=0|1 reuseport=0|1 v6only=0|1
  *	            keepalive=0|1 keepidle=SECONDS keepinterval=SECONDS keepcount=N user_timeout=MS
  *	listening:  backlog=N deferaccept=SECONDS fastopen=N mode=OCTAL owner=USER group=GROUP
- *	connecting: bind=ADDRESS bindport=PORT timeout=SECONDS happy=MS
+ *	connecting: bind=ADDRESS bindport=PORT timeout=SECONDS (decimals; rounded up to ms, 0: none) happy=MS
  * sconce_endpoint_parse() also knows the port specs of Net::Server ("localhost:20203/tcp/IPv6"). */
 #ifndef SCONCE_ENDPOINT_H
 #define SCONCE_ENDPOINT_H
@@ -113,7 +119,7 @@ struct sconce_endpoint {
 	int type;			/* SOCK_STREAM, SOCK_DGRAM; 0: an fd's own */
 	int fd;				/* of fd://N, else -1 */
 	char proto[12];			/* "tcp", "udp", "unix", "unix_dgram", "fd"; others ("ssl") cannot be opened */
-	char host[256];			/* a name, a numeric address without brackets, or "*": every address */
+	char host[256];			/* a name, a numeric address without brackets, or "*": every address, see above */
 	char service[64];		/* a number or a name */
 	char path[108];			/* AF_UNIX: a path, or '@' and an abstract name */
 	char bind_host[256];		/* connecting: the local address, or path ("@": any); "": none */
@@ -152,9 +158,8 @@ SCONCE_API void sconce_endpoint_init(struct sconce_endpoint *ep);
 
 /* ---- names ---- */
 
-/* Looks addresses up.  Called in a thread of the pool (from sconce_listen() and
- * sconce_bind(): in the loop's), at most as many at a time as sconce_work() has threads, so it may block and must be
- * safe in any thread.  `host` is a name, a numeric address or "*"; `service` a name or a number; `family` AF_UNSPEC,
+/* Looks addresses up.  Called in a thread of the pool (from sconce_listen() and sconce_bind(): in the loop's), at most
+ * as many at a time as sconce_work() has threads, so it may block and must be safe in any thread.  `host` is a name, a numeric address or "*"; `service` a name or a number; `family` AF_UNSPEC,
  * AF_INET or AF_INET6; `type` SOCK_...; `flags` SCONCE_RESOLVE_...  Writes at most `max` addresses, with their
  * ports, in the order they are to be tried.
  * Returns how many, or one of getaddrinfo's negative EAI_... */
@@ -169,14 +174,14 @@ SCONCE_API int sconce_resolver_default(void *arg, const char *host, const char *
 SCONCE_API void sconce_set_resolver(struct sconce_loop *loop, sconce_resolver_fn *fn, void *arg);
 
 /* Without a resolver of the application's, a library that was built with c-ares asks the nameservers itself, from the
- * loop: no thread is used and any number of look-ups run at a time (/etc/hosts and the service's name apart: the one is
- * read in the loop's thread, the other looked up in the pool's).  It does so where the system's names come from files
- * and dns alone (nsswitch.conf), and follows changes of resolv.conf.  Otherwise, and for sconce_listen() and
- * sconce_bind(), getaddrinfo(3) is used.  localhost and what is below it is never asked for.
+ * loop, with no thread and any number of look-ups at a time.  /etc/hosts comes first, and is read in the loop's thread;
+ * a service that is not a number is looked up in the pool's.  localhost and what is below it is never asked for.  It
+ * does so where the system's names come from files and dns alone (nsswitch.conf), and follows changes of resolv.conf.
+ * Otherwise, and for sconce_listen() and sconce_bind(), it is getaddrinfo(3).
  *
- * Names the nameservers to be asked instead of the system's: "127.0.0.1:5353,[::1]:53,192.0.2.1", at most 16,
- * with port 53 where none is said; they are tried in this order.  c-ares is then used whatever nsswitch.conf says; /etc/hosts still comes
- * first.  NULL: the system's again.  Look-ups that have begun are begun again with those servers.  The text is copied.
+ * Names the nameservers to be asked instead of the system's: "127.0.0.1:5353,[::1]:53,192.0.2.1", at most 16, with port
+ * 53 where none is said; they are tried in this order.  c-ares is then used whatever nsswitch.conf says.  NULL: the
+ * system's again.  Look-ups that nameservers have been asked for are begun again with the new ones.  The text is copied.
  * May be called in any hook; runs none.
  * Returns 0; -EINVAL (the text), -ENOTSUP (built without c-ares), -ENOMEM, -EAGAIN (the loop is being freed) or -EIO
  * (c-ares cannot start): then nothing has changed. */
@@ -199,8 +204,8 @@ typedef void sconce_resolve_fn(struct sconce_loop *loop, void *arg, const struct
 struct sconce_resolve;
 
 /* Looks up a host and a service.  Numeric ones never block and need no thread; names are looked up by c-ares (see
- * above) or in the pool of sconce_work(), equal ones that are under way only once.  `host` is a name, a numeric address or, with
- * SCONCE_RESOLVE_PASSIVE, "*"; `service` a name or number.
+ * above) or in the pool of sconce_work(), equal ones that are under way only once.  `host` is a name, a numeric address
+ * or, with SCONCE_RESOLVE_PASSIVE, "*"; `service` a name or number.
  * `family` AF_UNSPEC, AF_INET or AF_INET6; `type` SOCK_STREAM or SOCK_DGRAM; `timeout` in seconds, 0 or less: none.
  * `done` is called once, from the loop, never inside the call, unless sconce_resolve_cancel() comes first.  The
  * texts are copied.
@@ -221,9 +226,11 @@ struct sconce_listener;
 struct sconce_listener_ops {
 	/* The type's name for listings. */
 	const char *name;
-	/* A connection: make its object with sconce_sock_init() and return 0; or return -errno: the library then
-	 * closes `fd`.  `peer` is valid during the call.  `fd` is non-blocking, close-on-exec.  Called from the loop
-	 * up to 64 times a turn.  Must not be missing. */
+	/* A connection: make its object with sconce_sock_init(), or give `fd` to somebody else, and return 0; or
+	 * return -errno: the library then closes `fd`.  The hook must not close it itself and go on: an fd that it
+	 * opens after that may get the same number, and would be taken for this one.  `peer` is valid during the
+	 * call.  `fd` is non-blocking, close-on-exec.  Called from the loop up to 64 times a turn.  Must not be
+	 * missing. */
 	int (*accept)(struct sconce_listener *l, int fd, const struct sconce_addr *peer);
 	/* Accepting failed in a way that lasts (EMFILE, ENFILE, ENOBUFS, ENOMEM): once per spell; it goes on by
 	 * itself when an fd is freed, or after 0.1 s doubling to 1 s.  May be missing. */
@@ -266,8 +273,8 @@ struct sconce_listener {
  * and IPv4, or for IPv4 where there is no IPv6 (`v4_only`).
  * `l` is the caller's memory, unmoved until its destroy; `ops` is kept by reference; `endpoint` is not kept.
  * `*fail_out` (may be NULL) is set on failure.  Returns 0 or -errno: -EINVAL (the text), -EADDRINUSE, -EACCES,
- * -EADDRNOTAVAIL (also: no such name), -EPROTOTYPE (a datagram endpoint), -EPROTONOSUPPORT ("ssl") ... ; then no
- * hook runs. */
+ * -EADDRNOTAVAIL (also: no such name), -EPROTOTYPE (a datagram endpoint), -EPROTONOSUPPORT ("ssl"), -ENOENT (no such
+ * directory, owner or group) ... ; then no hook runs. */
 SCONCE_API int sconce_listen(struct sconce_listener *l, struct sconce_loop *loop, const struct sconce_listener_ops *ops,
 	const char *endpoint, struct sconce_fail *fail_out);
 SCONCE_API int sconce_listen_endpoint(struct sconce_listener *l, struct sconce_loop *loop,
@@ -329,25 +336,32 @@ SCONCE_API int sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_e
  * event_connect.  Names are looked up in other threads and all their addresses tried, one after the other, or with
  * happy=MS overlapping (RFC 8305): the first that answers wins.  SCONCE_TIMEOUT_CONNECT, or timeout=SECONDS, bounds
  * look-up and connects together.
- * A datagram endpoint (udp, unix_dgram) gives a connected datagram socket.  fd://N takes an fd that is connected, or
- * connecting; on failure of this call it stays the caller's.
+ * Meanwhile it may also be half-closed with sconce_shutdown() or be an end of a transfer or relay: that waits, too.
+ * A datagram endpoint (udp, unix_dgram) gives a connected datagram socket; a unix one without bind= gets a name of
+ * the kernel's choice, so that it can be answered.  fd://N takes an fd that is connected, or connecting, but not one
+ * that listens; on failure of this call it stays the caller's.
  * On failure event_connect gets the errno, sconce_failure(s) the whole record; the socket is then not connected and
- * may be closed or connected again.  sconce_close() before that cancels everything without event_connect.
+ * may be closed or connected again.  A unix socket whose listener has its backlog full fails with EAGAIN: the
+ * kernel does not tell when there is room, so try again later.
+ * sconce_close() before that cancels everything without event_connect.
  * `endpoint` is not kept.
- * Returns 0; -EINVAL for a wrong endpoint (sconce_failure() says what), -EPROTONOSUPPORT ("ssl"), -EISCONN,
- * -EALREADY, -EBADF (closed, or fd://N is not open), -ENOMEM. */
+ * Returns 0; -EINVAL for a wrong endpoint (sconce_failure() says what; also: port 0, and an fd that listens),
+ * -EPROTONOSUPPORT ("ssl"), -EPROTOTYPE (a stream endpoint, and the type of `s` carries records), -EISCONN,
+ * -EALREADY, -EBADF (closed, or fd://N is not open), -EPERM (fd://N is a file), -ENOMEM; for fd://N also what the
+ * hook `open` of the type gives. */
 SCONCE_API int sconce_connect(struct sconce_sock *s, const char *endpoint);
 SCONCE_API int sconce_connect_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep);
 
-/* The same to an address. */
+/* The same to an address; its port must not be 0.  A type that carries records gets a datagram socket. */
 SCONCE_API int sconce_connect_addr(struct sconce_sock *s, const struct sconce_addr *addr);
 
 /* Tells that the application itself has begun to connect the fd of `s`: the result is reported as for sconce_connect().
  * Returns 0, -EBADF or -ENOMEM. */
 SCONCE_API int sconce_connecting(struct sconce_sock *s);
 
-/* The record of the last failure of `s`, valid during event_connect, event_err and event_close and until the next;
- * NULL when there was none. */
+/* The record of the last failure of `s`, valid during event_connect, event_err and event_close and until the next or
+ * until a connect succeeds; NULL when there was none, or no memory for it.  Of a connection that breaks it says
+ * "send" or "recv" (a reset while nothing waited to be sent, too) and the peer, if sconce_peer() knows it still. */
 SCONCE_API const struct sconce_fail *sconce_failure(const struct sconce_sock *s);
 
 /* Connects and hands over a bare fd.  `done` is called once, from the loop: with the fd (non-blocking,
@@ -356,9 +370,11 @@ typedef void sconce_connector_fn(void *arg, int fd, const struct sconce_addr *pe
 
 struct sconce_connector;
 
-/* Begins to connect to an endpoint, as sconce_connect().  A wrong endpoint is told at once.
- * Returns 0 with *connector_out (may be NULL), valid until `done` is called; -EINVAL or -EPROTONOSUPPORT with
- * *fail_out (may be NULL) set, -ENOMEM, -ESHUTDOWN. */
+/* Begins to connect to an endpoint, as sconce_connect().  A wrong endpoint is told at once.  When the loop is freed
+ * before the end, `done` gets ECANCELED.
+ * Returns 0 with *connector_out (may be NULL), valid until `done` is called; or, with *fail_out (may be NULL) set,
+ * -EINVAL, -EPROTONOSUPPORT, -EBADF or -EPERM (fd://N is not open, is a file), -ENOMEM, -ESHUTDOWN (the loop is being
+ * freed): then an fd://N stays the caller's. */
 SCONCE_API int sconce_connector_start(struct sconce_loop *loop, const char *endpoint, sconce_connector_fn *done,
 	void *arg, struct sconce_connector **connector_out, struct sconce_fail *fail_out);
 

@@ -3,10 +3,20 @@
  *
  * Such a type says so in its table (`records` of struct sconce_sock_ops) and reads and sends with the calls below.
  * The core then keeps its hands off what is not a stream:
- *   - sconce_write() and the rest of write.h give -EPIPE; sconce_close_flush() is sconce_close();
- *   - an error that is pending on the fd ends nothing: event_err is called whenever the kernel reports one, and may
- *     be called with 0 when all there is stands in the socket's error queue.  Missing: nothing happens.  (While
- *     reads are watched the fd is simply readable: the next sconce_raw_recvmmsg() gives the error.)
+ *   - sconce_write() and the rest of write.h give -EPIPE, transfers from or to it -EOPNOTSUPP, as do sconce_shutdown()
+ *     and sconce_set_transport(); sconce_watch_write() gives -EINVAL; sconce_close_flush() is sconce_close();
+ *   - sconce_connect() takes endpoints of datagrams alone (-EPROTOTYPE), and sconce_connect_addr() makes a datagram
+ *     socket.  Options that must be on before the socket is bound or connected are set in the hook `open`;
+ *   - an error that is pending on the fd ends nothing.  While reads are watched the fd is simply readable, and the
+ *     next sconce_raw_recvmmsg() gives the error.  Else event_err is called whenever the kernel reports one, with 0
+ *     when all there is stands in the socket's error queue.  Missing: nothing happens.
+ *     A socket that has an error queue (IP_RECVERR and the like) stays readable while something is in it.  So a type
+ *     that turns one on empties it, with sconce_raw_recvmsg() and MSG_ERRQUEUE, in event_err and whenever
+ *     sconce_raw_recvmmsg() gives -EAGAIN, else it is called in every turn;
+ *   - an fd that was shut down for reading, with shutdown(2), is readable for ever: when sconce_raw_recvmmsg() finds
+ *     it so, reads end (SCONCE_PAUSE_END), and no hook is told.  On a SEQPACKET socket the peer's end is a record of
+ *     no bytes, received again and again: the type closes.
+ * A type that has taken input from the kernel and not passed it on calls sconce_offer().
  * Timeouts, pauses, ids, holds, closing are as ever.  All calls are for the loop's thread; none runs a hook. */
 #ifndef SCONCE_RAW_H
 #define SCONCE_RAW_H
@@ -30,8 +40,8 @@ SCONCE_API ssize_t sconce_raw_recvmsg(struct sconce_sock *s, struct msghdr *msg,
 
 /* The same for an fd, which need not be a socket object's yet.  Returns 0 or -errno. */
 SCONCE_API int sconce_raw_getsockopt(struct sconce_loop *loop, int fd, int level, int name, void *val, socklen_t *len);
-SCONCE_API int sconce_raw_setsockopt(struct sconce_loop *loop, int fd, int level, int name, const void *val, socklen_t len);
-SCONCE_API int sconce_raw_bind(struct sconce_loop *loop, int fd, const struct sockaddr *addr, socklen_t len);
+SCONCE_API int sconce_raw_setsockopt(struct sconce_loop *loop, int fd, int level, int name, const void *val,
+	socklen_t len);
 
 /* How output goes on; see sconce_raw_stuck(). */
 enum sconce_raw_wait {
@@ -44,11 +54,6 @@ enum sconce_raw_wait {
  * one.  After WAIT_FD event_drain comes once, when the fd is writable; what then is refused again must be told again.
  * On a socket without an fd, or one that is connecting or closed, nothing happens. */
 SCONCE_API void sconce_raw_stuck(struct sconce_sock *s, enum sconce_raw_wait how);
-
-/* Tells the core that `s` has input in memory of its own, taken from the kernel and not passed on, or has none any
- * more.  While it has, event_read is called without new input: once after each such call, in step 4 of this turn or
- * the next, as soon as reads are not paused.  Only for types with `records`. */
-SCONCE_API void sconce_raw_more(struct sconce_sock *s, bool more);
 
 /* ---- memory ---- */
 

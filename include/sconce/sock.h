@@ -116,6 +116,14 @@ struct sconce_sock_ops {
 	/* The type carries records, datagrams for instance, and reads and sends them with the calls of sconce/raw.h,
 	 * which says what is different then.  Missing: a byte stream. */
 	bool records;
+
+	/* No event: prepares an fd that sconce_connect() or sconce_bind() is about to give to `s`, before it is bound
+	 * or connected; sets options that must be on by then.  Called for each fd that is tried, several of which may
+	 * exist at a time, and for that of fd://N; inside those calls, or from the loop.  It may use the fd with
+	 * sconce_raw_getsockopt() and sconce_raw_setsockopt(), and does nothing else.
+	 * Returns 0; or -errno, which refuses the fd: the endpoint, or the address that is being tried, has then failed
+	 * ("setsockopt", or "socktype" for -EPROTOTYPE).  Missing: there is nothing to prepare. */
+	int (*open)(struct sconce_sock *s, int fd);
 };
 
 /* The base of every socket type.  Its size is a promise: at most 160 bytes. */
@@ -181,7 +189,7 @@ enum {
 SCONCE_API int sconce_watch_read(struct sconce_sock *s, bool on);
 
 /* Wishes event_write in every turn in which the kernel would take bytes and nothing is queued.  Independent of
- * the library's own write watch.  Returns 0, or -EINVAL when the type has no event_write. */
+ * the library's own write watch.  Returns 0, or -EINVAL when the type has no event_write, or carries records. */
 SCONCE_API int sconce_watch_write(struct sconce_sock *s, bool on);
 
 /* Adds, removes reasons against reading; `why` is SCONCE_PAUSE_RATE, SCONCE_PAUSE_APP or both.  A socket is read
@@ -262,7 +270,8 @@ SCONCE_API void sconce_set_no_linger(struct sconce_sock *s, bool on);
 SCONCE_API void sconce_abort(struct sconce_sock *s);
 
 /* Half-closes: SHUT_WR after what is queued has gone (further writes give -EPIPE), SHUT_RD at once (pushed-back
- * bytes are dropped, reads give 0), SHUT_RDWR both.  Returns 0, -EINVAL, or -EBADF on a closed socket. */
+ * bytes are dropped, reads give 0), SHUT_RDWR both.  While it is connecting both wait for the end of that.
+ * Returns 0, -EINVAL, -EBADF on a closed socket, or -EOPNOTSUPP when the type carries records. */
 SCONCE_API int sconce_shutdown(struct sconce_sock *s, int how);
 
 /* Gives up the fd: what is gathered is sent, pushed-back bytes are copied to `buf`, `s` is closed with

@@ -119,7 +119,7 @@ struct sconce_stream {
 };
 
 /* Attaches a stream to a loop and an fd, as sconce_sock_init() does, with the same ownership; `fd` may be -1 for one
- * that sconce_connect(&st->sock, ...) will open.  `opts` may be NULL; it is copied, `ops` is kept by reference.
+ * that sconce_connect(&st->sock, ...) will open (a datagram socket is refused: -EPROTOTYPE).  `opts` may be NULL; it is copied, `ops` is kept by reference.
  * Returns as sconce_sock_init(), and -EINVAL when the ops and the options do not agree: not exactly one of
  * event_record, event_input and event_ready; event_record without a filter; event_input with one. */
 SCONCE_API int sconce_stream_init(struct sconce_stream *st, struct sconce_loop *loop,

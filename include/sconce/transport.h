@@ -47,8 +47,8 @@ struct sconce_transport {
 /* Sets the transport of `s`; `table` is kept by reference, `state` belongs to the socket until fini().  NULL is
  * plain.  Allowed before a connect, while connecting, or on an open socket with nothing queued or pushed back by the
  * kernel; pushed-back input stays in front.
- * Returns 0; -EBUSY (output is queued, a transfer or a handshake is on), -ENOMEM, -EBADF (closed): then fini is not
- * called and state stays the caller's. */
+ * Returns 0; -EBUSY (output is queued, a transfer or a handshake is on), -ENOMEM, -EBADF (closed), -EOPNOTSUPP (the
+ * type carries records): then fini is not called and state stays the caller's. */
 SCONCE_API int sconce_set_transport(struct sconce_sock *s, const struct sconce_transport *table, void *state);
 
 /* The transport's state, or NULL when `table` is not the transport of `s`. */

@@ -83,9 +83,9 @@ SCONCE_API int sconce_write_cb(struct sconce_sock *s, sconce_done_fn *done, void
  * closed); dst's send error.  After a status other than 0 what is behind it in the queue waits until the completion
  * has run; without `done` an early end fails the sending direction of dst instead.
  * Returns as sconce_write(), and -EBUSY when src is in a transfer that is not over (when it is, the next one may
- * begin at once), -EINVAL for two loops or src == dst, -EBADF when src is closed or has no fd.  A source that is
- * still connecting, or in a handshake, is waited for; if its connect fails, the transfer waits for the next one, or
- * for its close. */
+ * begin at once), -EINVAL for two loops or src == dst, -EBADF when src is closed or has no fd, -EOPNOTSUPP when one
+ * of them carries records.  A source that is still connecting, or in a handshake, is waited for; if its connect
+ * fails, the transfer waits for the next one, or for its close. */
 SCONCE_API int sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_bytes,
 	sconce_done_fn *done, void *arg);
 

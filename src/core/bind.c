@@ -75,29 +75,53 @@ id_of(const char *name, bool group, uint32_t *id_out)
 	return *id_out != UINT32_MAX ? 0 : -ENOENT;
 }
 
+static int
+unknown_id(const char *kind, const char *name, const struct sconce_addr *a, struct sconce_fail *fail)
+{
+	char what[SCONCE_ADDR_TEXT], why[64];
+
+	snprintf(why, sizeof(why), "no %s '%s'", kind, name);
+	sconce__fail_why(fail, "bind", ENOENT, sconce_addr_text(a, what, sizeof(what)), why);
+	return -ENOENT;
+}
+
 /* Mode and owner of a path that has just been made; nobody may know it yet. */
 static int
-dress_path(const char *path, const struct stat *st, const struct sconce_socket_options *o)
+dress_path(const struct sconce_addr *a, const struct stat *st, const struct sconce_socket_options *o,
+	struct sconce_fail *fail)
 {
+	const char *path = a->un.sun_path;
 	uint32_t uid, gid;
-	int r = id_of(o->owner, false, &uid);
 
-	if (r == 0)
-		r = id_of(o->group, true, &gid);
-	if (r < 0)
-		return r;
+	if (id_of(o->owner, false, &uid) < 0)
+		return unknown_id("user", o->owner, a, fail);
+	if (id_of(o->group, true, &gid) < 0)
+		return unknown_id("group", o->group, a, fail);
 	if ((uid != UINT32_MAX || gid != UINT32_MAX) && lchown(path, uid, gid) < 0)
-		return -errno;
+		return sconce__fail_addr(fail, "bind", -errno, a);
 	if (o->mode >= 0 && (st->st_mode & 0777) != (mode_t)o->mode && chmod(path, (mode_t)o->mode) < 0)
-		return -errno;
+		return sconce__fail_addr(fail, "bind", -errno, a);
 	return 0;
+}
+
+/* The path could not be bound to. */
+static int
+path_failed(struct sconce_fail *fail, int r, const struct sconce_addr *a)
+{
+	char what[SCONCE_ADDR_TEXT];
+	struct stat st;
+
+	if (r != -EADDRINUSE || lstat(a->un.sun_path, &st) < 0 || S_ISSOCK(st.st_mode))
+		return sconce__fail_addr(fail, "bind", r, a);
+	sconce__fail_why(fail, "bind", -r, sconce_addr_text(a, what, sizeof(what)), "exists and is no socket");
+	return r;
 }
 
 /* Binds to a path, which is never more accessible than `mode`: bind(2) gives it the mode of the fd, less the
  * umask, and nobody can connect before listen(2). */
 static int
 bind_path(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type, const struct sconce_socket_options *o,
-	struct sconce__path *path)
+	struct sconce__path *path, struct sconce_fail *fail)
 {
 	struct stat st;
 	int r;
@@ -108,14 +132,14 @@ bind_path(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type, 
 	if (r == -EADDRINUSE && remove_stale(l, a, type))
 		r = bind_fd(l, fd, a);
 	if (r < 0)
-		return r;
+		return path_failed(fail, r, a);
 	if (lstat(a->un.sun_path, &st) < 0)
-		return -errno;
+		return sconce__fail_addr(fail, "bind", -errno, a);
 	path->owner = getpid();
 	path->dev = st.st_dev;
 	path->ino = st.st_ino;
 	memcpy(path->name, a->un.sun_path, sizeof(path->name));
-	r = dress_path(path->name, &st, o);
+	r = dress_path(a, &st, o, fail);
 	if (r < 0)
 		sconce__path_unlink(path);
 	return r;
@@ -123,10 +147,15 @@ bind_path(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type, 
 
 int
 sconce__bind_addr(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type,
-	const struct sconce_socket_options *o, struct sconce__path *path)
+	const struct sconce_socket_options *o, struct sconce__path *path, struct sconce_fail *fail)
 {
+	int r;
+
 	path->owner = 0;
-	return sconce__addr_is_path(a) ? bind_path(l, fd, a, type, o, path) : bind_fd(l, fd, a);
+	if (sconce__addr_is_path(a))
+		return bind_path(l, fd, a, type, o, path, fail);
+	r = bind_fd(l, fd, a);
+	return r < 0 ? sconce__fail_addr(fail, "bind", r, a) : 0;
 }
 
 void
@@ -208,13 +237,11 @@ known_proto(const struct sconce_endpoint *ep)
 	return false;
 }
 
-/* An endpoint as text: as it was given, or "host:service", a path, "fd N". */
+/* "host:service", a path, "fd N". */
 static void
-endpoint_text(const struct sconce_endpoint *ep, char *buf, size_t size)
+place_text(const struct sconce_endpoint *ep, char *buf, size_t size)
 {
-	if (ep->text[0] != '\0' && terminated(ep->text, sizeof(ep->text)))
-		snprintf(buf, size, "%.100s", ep->text);
-	else if (ep->fd >= 0)
+	if (ep->fd >= 0)
 		snprintf(buf, size, "fd %d", ep->fd);
 	else if (ep->family == AF_UNIX)
 		snprintf(buf, size, "%s", ep->path);
@@ -222,15 +249,39 @@ endpoint_text(const struct sconce_endpoint *ep, char *buf, size_t size)
 		snprintf(buf, size, strchr(ep->host, ':') != NULL ? "[%.60s]:%.40s" : "%.60s:%.40s", ep->host, ep->service);
 }
 
+/* `why` NULL: what the errno says. */
 static int
-wrong(const struct sconce_endpoint *ep, const char *operation, int errnum, struct sconce_fail *fail)
+wrong_because(const struct sconce_endpoint *ep, const char *operation, int errnum, const char *why,
+	struct sconce_fail *fail)
 {
 	char what[SCONCE_ADDR_TEXT] = "endpoint";
 
-	if (texts_terminated(ep))
-		endpoint_text(ep, what, sizeof(what));
-	sconce__fail_fill(fail, operation, errnum, what);
+	if (texts_terminated(ep) && ep->text[0] != '\0' && terminated(ep->text, sizeof(ep->text)))
+		snprintf(what, sizeof(what), "%.100s", ep->text);
+	else if (texts_terminated(ep))
+		place_text(ep, what, sizeof(what));
+	sconce__fail_why(fail, operation, errnum, what, why != NULL ? why : sconce_strerror(errnum));
 	return -errnum;
+}
+
+static int
+wrong(const struct sconce_endpoint *ep, const char *operation, int errnum, struct sconce_fail *fail)
+{
+	return wrong_because(ep, operation, errnum, NULL, fail);
+}
+
+/* A stream endpoint where a datagram one is needed, or the other way round. */
+static int
+wrong_type(const struct sconce_endpoint *ep, struct sconce_fail *fail)
+{
+	bool stream = ep->type == SOCK_STREAM;
+	char place[SCONCE_ADDR_TEXT], why[SCONCE_ADDR_TEXT + 64];
+
+	place_text(ep, place, sizeof(place));
+	snprintf(why, sizeof(why), "a %s endpoint: say %s%s://%s", stream ? "stream" : "datagram",
+		ep->family != AF_UNIX ? (stream ? "udp" : "tcp") : stream ? "unix_dgram" : "unix",
+		ep->family == AF_INET6 && ep->host[0] == '*' ? "6" : "", place);
+	return wrong_because(ep, "socktype", EPROTOTYPE, why, fail);
 }
 
 int
@@ -247,7 +298,7 @@ sconce__endpoint_check(const struct sconce_endpoint *ep, int type, struct sconce
 	if (ep->type != SOCK_STREAM && ep->type != SOCK_DGRAM)
 		return wrong(ep, "socktype", ESOCKTNOSUPPORT, fail);
 	if (type != 0 && ep->type != type)
-		return wrong(ep, "socktype", EPROTOTYPE, fail);
+		return wrong_type(ep, fail);
 	if (ep->family == AF_UNIX ? ep->path[0] == '\0' : ep->host[0] == '\0' || ep->service[0] == '\0')
 		return wrong(ep, "parse", EINVAL, fail);
 	return 0;
@@ -269,30 +320,20 @@ sconce__endpoint_addrs(struct sconce_loop *l, const struct sconce_endpoint *ep, 
 /* ---- opening ---- */
 
 static int
-failed(struct sconce_fail *fail, const char *operation, int r, const struct sconce_addr *a)
-{
-	char what[SCONCE_ADDR_TEXT];
-
-	sconce__fail_fill(fail, operation, -r, sconce_addr_text(a, what, sizeof(what)));
-	return r;
-}
-
-static int
-open_addr(struct sconce_loop *l, const struct sconce_endpoint *ep, const struct sconce_addr *a, struct sconce__path *path,
-	struct sconce_fail *fail)
+open_addr(struct sconce_loop *l, struct sconce_sock *s, const struct sconce_endpoint *ep, const struct sconce_addr *a,
+	struct sconce__path *path, struct sconce_fail *fail)
 {
 	unsigned how = HOW_PASSIVE | (ep->type == SOCK_DGRAM ? HOW_DGRAM : 0) | (sconce__endpoint_any(ep) ? HOW_ANY : 0);
 	int fd = l->be->socket(a->any.sa_family, ep->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, l->ctx), r;
 
 	path->owner = 0;
 	if (fd < 0)
-		return failed(fail, "socket", -errno, a);
+		return sconce__fail_addr(fail, "socket", -errno, a);
 	r = sconce__socket_options(l, fd, a, &ep->options, how, fail);
-	if (r == 0) {
-		r = sconce__bind_addr(l, fd, a, ep->type, &ep->options, path);
-		if (r < 0)
-			failed(fail, "bind", r, a);
-	}
+	if (r == 0)
+		r = sconce__prepare_fd(s, fd, a, fail);
+	if (r == 0)
+		r = sconce__bind_addr(l, fd, a, ep->type, &ep->options, path, fail);
 	if (r < 0) {
 		l->be->close(fd, l->ctx);
 		return r;
@@ -301,43 +342,47 @@ open_addr(struct sconce_loop *l, const struct sconce_endpoint *ep, const struct 
 }
 
 int
-sconce__open_bound(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce_addr *a, struct sconce__path *path,
-	struct sconce_fail *fail)
+sconce__open_bound(struct sconce_loop *l, struct sconce_sock *s, const struct sconce_endpoint *ep, struct sconce_addr *a,
+	struct sconce__path *path, struct sconce_fail *fail)
 {
-	int fd = open_addr(l, ep, a, path, fail), port = sconce_addr_port(a);
+	int fd = open_addr(l, s, ep, a, path, fail), port = sconce_addr_port(a);
 
 	if ((fd != -EAFNOSUPPORT && fd != -EADDRNOTAVAIL) || !sconce__endpoint_any(ep) || a->any.sa_family != AF_INET6)
 		return fd;
 	sconce__addr_literal("*", AF_INET, a);		/* no v6 here */
 	sconce__addr_set_port(a, port);
-	return open_addr(l, ep, a, path, fail);
+	return open_addr(l, s, ep, a, path, fail);
 }
 
 /* ---- datagram sockets ---- */
 
 /* The fd of an endpoint fd://N. */
 static int
-adopt(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce_fail *fail)
+adopt(struct sconce_sock *s, const struct sconce_endpoint *ep, struct sconce_fail *fail)
 {
-	int type = 0;
+	struct sconce_loop *l = s->loop;
+	int type = 0, r;
 	socklen_t len = sizeof(type);
 
 	if (l->be->getsockopt(ep->fd, SOL_SOCKET, SO_TYPE, &type, &len, l->ctx) < 0)
 		return wrong(ep, errno == EBADF ? "fcntl" : "socktype", errno, fail);
-	return type == SOCK_STREAM ? wrong(ep, "socktype", EPROTOTYPE, fail) : ep->fd;
+	if (type == SOCK_STREAM)
+		return wrong_because(ep, "socktype", EPROTOTYPE, "a stream socket, not a datagram one", fail);
+	r = sconce__prepare_fd(s, ep->fd, NULL, fail);
+	return r < 0 ? r : ep->fd;
 }
 
 /* A bound datagram socket at the first address that can be had. */
 static int
-open_dgram(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce__path *path, struct sconce_fail *fail)
+open_dgram(struct sconce_sock *s, const struct sconce_endpoint *ep, struct sconce__path *path, struct sconce_fail *fail)
 {
 	struct sconce_addr addrs[8];
-	int count = sconce__endpoint_addrs(l, ep, addrs, sizeof(addrs) / sizeof(addrs[0]), fail), fd = -EADDRNOTAVAIL;
+	int count = sconce__endpoint_addrs(s->loop, ep, addrs, sizeof(addrs) / sizeof(addrs[0]), fail), fd = -EADDRNOTAVAIL;
 
 	if (count < 0)
 		return count;
 	for (int i = 0; i < count && fd < 0; i++)
-		fd = sconce__open_bound(l, ep, &addrs[i], path, fail);
+		fd = sconce__open_bound(s->loop, s, ep, &addrs[i], path, fail);
 	return fd;
 }
 
@@ -378,7 +423,7 @@ sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep, st
 		return wrong(ep, "bind", -r, fail_out);
 	r = sconce__endpoint_check(ep, SOCK_DGRAM, &fail);
 	if (r == 0)
-		r = fd = ep->fd >= 0 ? adopt(l, ep, &fail) : open_dgram(l, ep, &path, &fail);
+		r = fd = ep->fd >= 0 ? adopt(s, ep, &fail) : open_dgram(s, ep, &path, &fail);
 	if (r >= 0) {
 		r = give(s, ep, fd, &path, &fail);
 		if (r < 0 && ep->fd < 0) {

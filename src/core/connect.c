@@ -31,19 +31,33 @@ sconce__text_clean(char *text)
 }
 
 void
-sconce__fail_fill(struct sconce_fail *f, const char *operation, int errnum, const char *what)
+sconce__fail_why(struct sconce_fail *f, const char *operation, int errnum, const char *what, const char *why)
 {
 	if (f == NULL)
 		return;
 	*f = (struct sconce_fail){ .operation = operation, .errnum = errnum };
-	snprintf(f->text, sizeof(f->text), "%s%s%s: %s", operation, what[0] != '\0' ? " " : "", what,
-		sconce_strerror(errnum));
+	snprintf(f->text, sizeof(f->text), "%s%s%s: %s", operation, what[0] != '\0' ? " " : "", what, why);
 	sconce__text_clean(f->text);
 }
 
-/* The socket's record, or NULL when there is no memory: then the failure is told without it. */
-static struct sconce_fail *
-record(struct sconce_sock *s)
+void
+sconce__fail_fill(struct sconce_fail *f, const char *operation, int errnum, const char *what)
+{
+	sconce__fail_why(f, operation, errnum, what, sconce_strerror(errnum));
+}
+
+int
+sconce__fail_addr(struct sconce_fail *f, const char *operation, int r, const struct sconce_addr *a)
+{
+	char what[SCONCE_ADDR_TEXT];
+
+	sconce__fail_fill(f, operation, -r, sconce_addr_text(a, what, sizeof(what)));
+	return r;
+}
+
+/* Without memory for one the failure is told without it. */
+struct sconce_fail *
+sconce__fail_record(struct sconce_sock *s)
 {
 	struct sconce__side *side = sconce__side(s);
 
@@ -57,13 +71,42 @@ record(struct sconce_sock *s)
 void
 sconce__fail_set(struct sconce_sock *s, const char *operation, int errnum, const char *what)
 {
-	sconce__fail_fill(record(s), operation, errnum, what);
+	sconce__fail_fill(sconce__fail_record(s), operation, errnum, what);
+}
+
+void
+sconce__fail_unsent(struct sconce_sock *s)
+{
+	if (s->errnum == 0 && sconce__side(s) != NULL)
+		s->_side->fail_unsent = true;
+}
+
+/* The peer, while it is known: after a reset the kernel has forgotten it.  One without a name says less than the fd. */
+static bool
+peer_text(struct sconce_sock *s, char *buf, size_t size)
+{
+	struct sconce_addr a;
+
+	if (sconce_peer(s, &a) < 0 || a.len <= sizeof(sa_family_t))
+		return false;
+	sconce_addr_text(&a, buf, size);
+	return true;
+}
+
+void
+sconce__fail_told(struct sconce_sock *s, int errnum)
+{
+	char what[SCONCE_ADDR_TEXT];
+
+	if (!peer_text(s, what, sizeof(what)))
+		snprintf(what, sizeof(what), "fd %d", s->fd);
+	sconce__fail_set(s, s->_side != NULL && s->_side->fail_unsent ? "recv" : "send", errnum, what);
 }
 
 void
 sconce__fail_copy(struct sconce_sock *s, const struct sconce_fail *fail)
 {
-	struct sconce_fail *own = record(s);
+	struct sconce_fail *own = sconce__fail_record(s);
 
 	if (own != NULL)
 		*own = *fail;
@@ -175,7 +218,12 @@ sconce__connect_decide(struct sconce_sock *s, int errnum)
 static void
 succeed(struct sconce_sock *s)
 {
-	s->errnum = 0;			/* of an earlier attempt */
+	s->errnum = 0;			/* of an earlier attempt, as is the record */
+	if (s->_side->fail != NULL)
+		s->_side->fail->errnum = 0;
+	s->_side->fail_unsent = false;
+	if (s->_flags & SCONCE_PAUSE_END)	/* sconce_shutdown() while it connected, which would have ended that */
+		s->loop->be->shutdown(s->fd, SHUT_RD, s->loop->ctx);
 	s->_flags &= ~(uint32_t)(SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT | FL_STUCK);
 	if (has_items(s))
 		s->_flags |= FL_DRAIN;	/* who wrote was told to wait */
@@ -286,7 +334,6 @@ bind_local(struct sconce_sock *s, int fd)
 	const struct sconce_addr *a = &c->bind[c->addr.any.sa_family == AF_INET6];
 	struct sconce__path path;
 	int one = 1, r;
-	char what[SCONCE_ADDR_TEXT];
 
 	if (a->len == 0) {
 		sconce__connect_failed(s, "bind", EADDRNOTAVAIL);
@@ -298,14 +345,14 @@ bind_local(struct sconce_sock *s, int fd)
 	} else if (c->type == SOCK_STREAM) {	/* the kernel chooses the port when it knows the peer: far more of them */
 		l->be->setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one), l->ctx);
 	}
-	r = sconce__bind_addr(l, fd, a, c->type, &c->options, &path);
-	if (r == 0) {
-		r = sconce__path_keep(s, &path);
-		if (r < 0)
-			sconce__path_unlink(&path);
-	}
+	r = sconce__bind_addr(l, fd, a, c->type, &c->options, &path, sconce__fail_record(s));
 	if (r < 0)
-		sconce__fail_set(s, "bind", -r, sconce_addr_text(a, what, sizeof(what)));
+		return r;
+	r = sconce__path_keep(s, &path);
+	if (r < 0) {
+		sconce__path_unlink(&path);
+		sconce__fail_addr(sconce__fail_record(s), "bind", r, a);
+	}
 	return r;
 }
 
@@ -322,7 +369,9 @@ sconce__connect_begin(struct sconce_sock *s, bool *again_out)
 		sconce__connect_failed(s, "socket", -r);
 		return r;
 	}
-	r = sconce__socket_options(l, fd, &c->addr, &c->options, c->type == SOCK_DGRAM ? HOW_DGRAM : 0, record(s));
+	r = sconce__socket_options(l, fd, &c->addr, &c->options, c->type == SOCK_DGRAM ? HOW_DGRAM : 0, sconce__fail_record(s));
+	if (r == 0)
+		r = sconce__prepare_fd(s, fd, &c->addr, sconce__fail_record(s));
 	if (r == 0 && c->bound)
 		r = bind_local(s, fd);
 	if (r < 0)
@@ -437,9 +486,9 @@ sconce__may_connect(const struct sconce_sock *s)
 
 /* What there is before addresses are known: `count` places for them. */
 static struct sconce__connect *
-prepare(struct sconce_sock *s, const struct sconce_endpoint *ep, size_t count)
+prepare(struct sconce_sock *s, const struct sconce_endpoint *ep, enum connect_kind kind, size_t count)
 {
-	struct sconce__connect *c = state_new(s, CONNECT_ADDRS, count);
+	struct sconce__connect *c = state_new(s, kind, count);
 
 	if (c == NULL)
 		return NULL;
@@ -479,7 +528,7 @@ sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep, co
 
 	if (r < 0)
 		return r;
-	c = prepare(s, ep, count);
+	c = prepare(s, ep, CONNECT_ADDRS, count);
 	if (c == NULL)
 		return -ENOMEM;
 	r = sconce__connect_bind_literal(c, ep);
@@ -495,23 +544,30 @@ sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep, co
 
 /* The fd of an endpoint fd://N, which is connected or connecting. */
 static int
-connect_fd(struct sconce_sock *s, int fd)
+connect_fd(struct sconce_sock *s, const struct sconce_endpoint *ep)
 {
 	struct sconce_loop *l = s->loop;
-	int type, r;
-	socklen_t len = sizeof(type);
-	bool is_socket = l->be->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len, l->ctx) == 0;
+	int listening = 0, r;
+	socklen_t len = sizeof(listening);
+	bool is_socket = l->be->getsockopt(ep->fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len, l->ctx) == 0;
 	char what[32];
 
-	if (state_new(s, CONNECT_OWN, 0) == NULL)
+	snprintf(what, sizeof(what), "fd %d", ep->fd);
+	if (is_socket && listening) {		/* it would never become writable */
+		sconce__fail_why(sconce__fail_record(s), "connect", EINVAL, what, "a listening socket");
+		return -EINVAL;
+	}
+	r = sconce__prepare_fd(s, ep->fd, NULL, sconce__fail_record(s));
+	if (r < 0)
+		return r;
+	if (prepare(s, ep, CONNECT_OWN, 0) == NULL)
 		return -ENOMEM;
 	set_connecting(s);
-	r = sconce__attach_fd(s, fd);
+	r = sconce__attach_fd(s, ep->fd);
 	if (r < 0) {
-		snprintf(what, sizeof(what), "fd %d", fd);
 		sconce__fail_set(s, "fcntl", -r, what);
 		s->_flags &= ~(uint32_t)SCONCE_PAUSE_CONNECTING;
-		sconce__connect_fini(s);
+		unprepare(s);
 		return r;
 	}
 	if (is_socket)
@@ -521,20 +577,38 @@ connect_fd(struct sconce_sock *s, int fd)
 	return 0;
 }
 
+/* A port that only listening gives a meaning. */
+static int
+refuse_port_0(struct sconce_sock *s, const char *what)
+{
+	sconce__fail_why(sconce__fail_record(s), "parse", EINVAL, what, "port 0 cannot be connected to");
+	return -EINVAL;
+}
+
+static int
+check_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep)
+{
+	int r = sconce__may_connect(s);
+
+	if (r == 0)
+		r = sconce__endpoint_check(ep, s->ops->records ? SOCK_DGRAM : 0, sconce__fail_record(s));
+	if (r < 0 || ep->fd >= 0 || ep->family == AF_UNIX)
+		return r;
+	return ep->service[strspn(ep->service, "0")] == '\0' ? refuse_port_0(s, "endpoint") : 0;
+}
+
 int
 sconce_connect_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep)
 {
 	struct sconce__connect *c;
 	struct sconce_addr addr;
-	int r = sconce__may_connect(s);
+	int r = check_endpoint(s, ep);
 
-	if (r == 0)
-		r = sconce__endpoint_check(ep, 0, record(s));
 	if (r < 0)
 		return r;
 	if (ep->fd >= 0)
-		return connect_fd(s, ep->fd);
-	c = prepare(s, ep, 1);
+		return connect_fd(s, ep);
+	c = prepare(s, ep, CONNECT_ADDRS, 1);
 	if (c == NULL)
 		return -ENOMEM;
 	r = sconce__connect_bind_literal(c, ep);
@@ -564,7 +638,7 @@ sconce_connect(struct sconce_sock *s, const char *endpoint)
 	int r = sconce__may_connect(s);
 
 	if (r == 0)
-		r = sconce_endpoint_parse(endpoint, SCONCE_ENDPOINT_CONNECT, NULL, &ep, record(s));
+		r = sconce_endpoint_parse(endpoint, SCONCE_ENDPOINT_CONNECT, NULL, &ep, sconce__fail_record(s));
 	return r < 0 ? r : sconce_connect_endpoint(s, &ep);
 }
 
@@ -572,12 +646,18 @@ int
 sconce_connect_addr(struct sconce_sock *s, const struct sconce_addr *addr)
 {
 	struct sconce_endpoint ep;
+	bool any_port = addr->any.sa_family == AF_INET || addr->any.sa_family == AF_INET6;
 
 	if (addr->len < sizeof(sa_family_t) || addr->len > sizeof(addr->un)) {
 		sconce__fail_set(s, "parse", EINVAL, "address");
 		return -EINVAL;
 	}
+	if (any_port && sconce_addr_port(addr) == 0)
+		return refuse_port_0(s, "address");
 	sconce_endpoint_init(&ep);
+	ep.family = addr->any.sa_family;
+	if (s->ops->records)
+		ep.type = SOCK_DGRAM;
 	return sconce__connect_list(s, &ep, addr, 1);
 }
 

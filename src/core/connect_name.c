@@ -1,6 +1,8 @@
 /* The look-ups before a connect: of the local address, if it is a name, then of the remote one.  Called by connect.c. */
 #include "connect.h"
 
+#include <stdio.h>
+
 /* The local address in the place of its family. */
 static void
 set_bind(struct sconce__connect *c, const struct sconce_addr *a)
@@ -60,6 +62,10 @@ sconce__connect_bind_literal(struct sconce__connect *c, const struct sconce_endp
 	struct sconce_addr a;
 	int r;
 
+	if (ep->family == AF_UNIX && ep->type == SOCK_DGRAM && ep->bind_host[0] == '\0') {
+		c->bound = true;
+		return bind_unix(c, "@");	/* without a name it could not be answered */
+	}
 	if (!local_of(ep, &local))
 		return 0;
 	c->bound = true;
@@ -147,6 +153,7 @@ bind_found(struct sconce_loop *l, void *arg, const struct sconce_addr *addrs, si
 {
 	struct sconce_sock *s = arg;
 	struct sconce__connect *c = s->_side->connect;
+	struct sconce_endpoint local;
 	int r;
 
 	(void)l;
@@ -154,6 +161,11 @@ bind_found(struct sconce_loop *l, void *arg, const struct sconce_addr *addrs, si
 	if (fail != NULL) {
 		give_up(s, fail);
 		return;
+	}
+	local_of(c->names, &local);
+	if (strcmp(local.host, "*") == 0) {	/* only the port was asked for; it is that of either family */
+		snprintf(local.service, sizeof(local.service), "%d", sconce_addr_port(&addrs[0]));
+		bind_any(c, &local);
 	}
 	for (size_t i = 0; i < count; i++)
 		set_bind(c, &addrs[i]);

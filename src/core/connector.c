@@ -17,16 +17,16 @@ connector_of(struct sconce_sock *s)
 	return SCONCE_CONTAINER_OF(s, struct sconce_connector, sock);
 }
 
+/* `fail` NULL: there was no memory for a record, or it is of something else. */
 static void
-tell_failure(struct sconce_connector *c, int errnum)
+tell_failure(struct sconce_connector *c, const struct sconce_fail *fail, int errnum)
 {
-	const struct sconce_fail *fail = sconce_failure(&c->sock);
 	sconce_connector_fn *done = c->done;
 	struct sconce_fail own;
 
 	if (done == NULL)
 		return;
-	if (fail == NULL) {			/* there was no memory for one */
+	if (fail == NULL) {
 		sconce__fail_fill(&own, "connect", errnum, "");
 		fail = &own;
 	}
@@ -46,7 +46,7 @@ connector_event_connect(struct sconce_sock *s, int errnum)
 		peer.len = 0;			/* a pipe of fd://N, or it has gone again: whoever uses it will see */
 	fd = errnum == 0 ? sconce_detach(s, NULL, 0, NULL) : -errnum;
 	if (fd < 0) {
-		tell_failure(c, -fd);
+		tell_failure(c, sconce_failure(s), -fd);
 		sconce_close(s, SCONCE_REASON_CONNECT);
 		return;
 	}
@@ -54,12 +54,12 @@ connector_event_connect(struct sconce_sock *s, int errnum)
 	done(c->arg, fd, &peer, NULL);
 }
 
-/* The loop is being freed. */
+/* The loop is being freed: why an address before the last had failed does not matter any more. */
 static void
 connector_event_close(struct sconce_sock *s)
 {
 	if (s->reason == SCONCE_REASON_LOOP)
-		tell_failure(connector_of(s), ECANCELED);
+		tell_failure(connector_of(s), NULL, ECANCELED);
 }
 
 static void
@@ -81,18 +81,17 @@ sconce_connector_start(struct sconce_loop *loop, const char *endpoint, sconce_co
 {
 	struct sconce_connector *c = sconce__zalloc(loop, sizeof(*c));
 	const struct sconce_fail *fail;
-	int r;
+	int r = c == NULL ? -ENOMEM : sconce_sock_init(&c->sock, loop, &connector_ops, -1);
 
-	if (c == NULL)
-		return -ENOMEM;
-	r = sconce_sock_init(&c->sock, loop, &connector_ops, -1);
 	if (r < 0) {
+		sconce__fail_fill(fail_out, "connect", -r, "");
 		l_free(loop, c);
 		return r;
 	}
 	r = sconce_connect(&c->sock, endpoint);
 	if (r < 0) {
 		fail = sconce_failure(&c->sock);
+		sconce__fail_fill(fail_out, "connect", -r, "");
 		if (fail_out != NULL && fail != NULL)
 			*fail_out = *fail;
 		sconce_close(&c->sock, SCONCE_REASON_CONNECT);

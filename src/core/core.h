@@ -155,7 +155,6 @@ struct sconce__side {
 	sconce_sock_post_loop_fn *post_fn;
 	void *post_arg;
 	uint64_t post_turn;			/* set in this turn's step 7: not before the next */
-	bool more;				/* `records`: it holds input of its own, see sconce_raw_more() */
 	bool blind;				/* `records`: FL_STUCK, but the fd would not tell */
 	struct sconce_sock *post_next, **post_prevp;	/* loop->post_socks, in order set */
 
@@ -165,6 +164,7 @@ struct sconce__side {
 	struct sconce_addr *peer;
 	struct sconce__connect *connect;
 	struct sconce_fail *fail;
+	bool fail_unsent;			/* the socket's error was met without sending */
 	struct sconce_timer *bound;		/* timers tied to this socket */
 	struct sconce_listener *listener;	/* counted there */
 	struct sconce__path *path;		/* that we made, to be unlinked at close */
@@ -568,6 +568,9 @@ void sconce__took_some(struct sconce_sock *s);			/* the kernel accepted bytes: o
 int sconce__be_recvmmsg(const struct sconce_backend *be, int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
 int sconce__be_sendmmsg(const struct sconce_backend *be, int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
 ssize_t sconce__be_recvmsg(const struct sconce_backend *be, int fd, struct msghdr *msg, int flags, void *ctx);
+/* A new fd for `s` (NULL: it is a listener's), on which the endpoint's options are set: the type's hook `open`.  The record
+ * names *a, or the fd.  0 or -errno with *fail (may be NULL). */
+int sconce__prepare_fd(struct sconce_sock *s, int fd, const struct sconce_addr *a, struct sconce_fail *fail);
 
 /* read.c */
 /* `n` of the `len` that were asked for have been read: activity, and perhaps there is more. */
@@ -659,6 +662,11 @@ void sconce__fail_set(struct sconce_sock *s, const char *operation, int errnum, 
 void sconce__fail_fill(struct sconce_fail *f, const char *operation, int errnum, const char *what);	/* `f` may be NULL */
 void sconce__text_clean(char *text);				/* control characters become '?' */
 void sconce__connect_decide(struct sconce_sock *s, int errnum);	/* the connect or handshake has ended */
+void sconce__fail_why(struct sconce_fail *f, const char *operation, int errnum, const char *what, const char *why);	/* in other words */
+int sconce__fail_addr(struct sconce_fail *f, const char *operation, int r, const struct sconce_addr *a);	/* returns `r`, a -errno */
+struct sconce_fail *sconce__fail_record(struct sconce_sock *s);	/* the socket's own; NULL: no memory */
+void sconce__fail_told(struct sconce_sock *s, int errnum);		/* event_err is due: which operation, and with whom */
+void sconce__fail_unsent(struct sconce_sock *s);			/* the error that follows is no send's */
 /* A connect has worked, and event_connect has not run: it is put off until a handshake has ended.  False: there is none. */
 bool sconce__connect_untold(struct sconce_sock *s);
 bool sconce__connect_target(const struct sconce_sock *s, struct sconce_addr *out);	/* the address being tried, if known */
@@ -702,15 +710,15 @@ struct sconce__path {
 	uint64_t dev, ino;			/* it is still ours while these match */
 	char name[108];
 };
-/* Binds; a path is replaced when it is stale, and noted in *path, whose owner is 0 otherwise.  0 or -errno. */
+/* Binds; a path is replaced when it is stale, and noted in *path, whose owner is 0 otherwise.  0 or -errno with *fail. */
 int sconce__bind_addr(struct sconce_loop *l, int fd, const struct sconce_addr *a, int type,
-	const struct sconce_socket_options *o, struct sconce__path *path);
+	const struct sconce_socket_options *o, struct sconce__path *path, struct sconce_fail *fail);
 void sconce__path_unlink(struct sconce__path *path);			/* if it is still ours */
 int sconce__path_keep(struct sconce_sock *s, const struct sconce__path *path);	/* until close; 0 or -ENOMEM */
 void sconce__path_gone(struct sconce_sock *s);			/* close: unlinks, unless detached; with a side record only */
-/* An fd that is bound to *a, and *a as it was bound.  Or -errno with *fail. */
-int sconce__open_bound(struct sconce_loop *l, const struct sconce_endpoint *ep, struct sconce_addr *a, struct sconce__path *path,
-	struct sconce_fail *fail);
+/* An fd for `s` (NULL: a listener's) that is bound to *a, and *a as it was bound.  Or -errno with *fail. */
+int sconce__open_bound(struct sconce_loop *l, struct sconce_sock *s, const struct sconce_endpoint *ep, struct sconce_addr *a,
+	struct sconce__path *path, struct sconce_fail *fail);
 bool sconce__endpoint_any(const struct sconce_endpoint *ep);		/* every address of both families */
 int sconce__endpoint_check(const struct sconce_endpoint *ep, int type, struct sconce_fail *fail);	/* `type` 0: any; 0 or -errno */
 /* Its addresses to bind to; blocks for a name.  How many, or -errno with *fail. */

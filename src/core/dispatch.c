@@ -1,8 +1,6 @@
 /* What happens when a socket is ready, and when its dispatch ends. */
 #include "core.h"
 
-#include <stdio.h>
-
 /* ---- frames ---- */
 
 /* Whether what `s` writes may be gathered in the loop's buffer. */
@@ -201,7 +199,6 @@ tell_err(struct sconce_sock *s)
 {
 	struct sconce_loop *l = s->loop;
 	int errnum = s->errnum;
-	char what[32];
 
 	s->_flags &= ~(uint32_t)FL_ERR_PENDING;
 	if (s->_flags & FL_ERR_TOLD)
@@ -210,8 +207,7 @@ tell_err(struct sconce_sock *s)
 	if (is_over(s))
 		return;
 	s->_flags |= FL_ERR_TOLD;
-	snprintf(what, sizeof(what), "fd %d", s->fd);
-	sconce__fail_set(s, s->_flags & SCONCE_PAUSE_END ? "recv" : "send", errnum, what);
+	sconce__fail_told(s, errnum);
 	if (s->ops->event_err == NULL) {
 		if (!is_source(s))
 			sconce_close(s, SCONCE_REASON_ERROR);
@@ -366,6 +362,8 @@ kernel_error(struct sconce_sock *s)
 		if (s->ops->event_err != NULL)	/* of 0 too: the error queue may have it */
 			CALL_HOOK(s->loop, s, "event_err", errnum, s->ops->event_err(s, errnum));
 	} else if (errnum != 0) {
+		if (!(s->_flags & (FL_STUCK | FL_NOTSOCK)))	/* nothing was being sent */
+			sconce__fail_unsent(s);
 		sconce__send_failed(s, errnum);
 	}
 }

@@ -162,9 +162,20 @@ behind_bracket(const struct parse *p, struct slice *h, struct slice *rest)
 	return 0;
 }
 
-/* host ":" port, "[" v6 "]:" port, or, where `bare`, a port. */
+/* "tcp://80": a port alone stands without scheme. */
 static int
-inet(const struct parse *p, struct slice s, bool bare)
+no_host(const struct parse *p, struct slice scheme, struct slice port)
+{
+	if (!(p->roles & ROLE_LISTEN))
+		return refuse(p, "no host: say %.*s://HOST:%.*s", QUOTE(scheme), QUOTE(port));
+	if (slice_is(scheme, "tcp"))
+		return refuse(p, "no host: say tcp://*:%.*s or %.*s", QUOTE(port), QUOTE(port));
+	return refuse(p, "no host: say %.*s://*:%.*s", QUOTE(scheme), QUOTE(port));
+}
+
+/* host ":" port, "[" v6 "]:" port, or, without scheme (p NULL), a port. */
+static int
+inet(const struct parse *p, struct slice s, struct slice scheme)
 {
 	struct slice h = s, rest;
 	bool v6 = s.len > 0 && s.p[0] == '[';
@@ -172,15 +183,15 @@ inet(const struct parse *p, struct slice s, bool bare)
 
 	if (s.len == 0)
 		return refuse(p, "no address");
-	if (bare && all_of(s, "0123456789"))
-		return inet_any(p, s);
+	if (all_of(s, "0123456789"))
+		return scheme.p == NULL ? inet_any(p, s) : no_host(p, scheme, s);
 	if (v6) {
 		r = behind_bracket(p, &h, &rest);
 		if (r < 0)
 			return r;
 	} else {
 		rest = cut(&h, ':');
-		if (rest.p == NULL && !all_of(h, "0123456789.*"))
+		if (rest.p == NULL && !slice_is(h, "*") && !is_name(h))
 			return refuse(p, "'%.*s' is neither address and port nor a path", QUOTE(h));
 		if (rest.p != NULL && memchr(rest.p, ':', rest.len) != NULL)
 			return refuse(p, "an IPv6 address stands in brackets: [::1]:80");
@@ -273,7 +284,7 @@ place(struct parse *p, struct slice s)
 		if (p->defaults != NULL)
 			return sconce__parse_spec(p, s);
 		if (s.len == 0 || (s.p[0] != '/' && s.p[0] != '@'))
-			return inet(p, s, true);
+			return inet(p, s, (struct slice){ NULL, 0 });
 		strcpy(p->ep->proto, "unix");
 		return sconce__parse_path(p, s);
 	}
@@ -286,7 +297,7 @@ place(struct parse *p, struct slice s)
 	p->ep->type = scheme->type;
 	if (scheme->type == 0)
 		return fd_place(p, rest);
-	return scheme->family == AF_UNIX ? unix_place(p, rest) : inet(p, rest, false);
+	return scheme->family == AF_UNIX ? unix_place(p, rest) : inet(p, rest, name);
 }
 
 /* ---- options ---- */
@@ -361,18 +372,21 @@ place_word(unsigned places)
 	return places & FOR_TCP ? "tcp" : places & FOR_UDP ? "udp" : places & FOR_V6 ? "IPv6" : "unix paths";
 }
 
-/* "2.5" seconds, in ms; -1: it is no such number. */
+/* "2.5" seconds, in ms, rounded up: 0 would mean no time at all; -1: it is no such number. */
 static int
 milliseconds(struct slice s, int max)
 {
 	struct slice fraction = cut(&s, '.');
 	int secs = slice_number(s, 10, 0, max), ms = 0, scale = 100;
+	bool more = false;
 
 	if (secs < 0 || (fraction.p != NULL && !all_of(fraction, "0123456789")))
 		return -1;
-	for (size_t i = 0; i < fraction.len; i++, scale /= 10)
+	for (size_t i = 0; i < fraction.len; i++, scale /= 10) {
 		ms += (fraction.p[i] - '0') * scale;
-	return secs * 1000 + ms;
+		more |= scale == 0 && fraction.p[i] != '0';
+	}
+	return secs * 1000 + ms + more;
 }
 
 /* A number into *to. */

@@ -427,6 +427,7 @@ sconce__listener_begin(struct sconce_listener *l, struct sconce_loop *loop, cons
 	a.len = sizeof(a.un);
 	if (loop->be->getsockname(fd, &a.any, &a.len, loop->ctx) == 0 && a.len <= sizeof(a.un))
 		l->addr = a;			/* with the port that the kernel chose */
+	sconce_addr_unmap(&l->addr);
 	l->ops = ops;
 	r = sconce_sock_init(&l->sock, loop, &listener_ops, fd);
 	if (r < 0)

@@ -20,15 +20,6 @@ struct opening {
 };
 
 static int
-failed(struct sconce_fail *fail, const char *operation, int r, const struct sconce_addr *a)
-{
-	char what[SCONCE_ADDR_TEXT];
-
-	sconce__fail_fill(fail, operation, -r, sconce_addr_text(a, what, sizeof(what)));
-	return r;
-}
-
-static int
 failed_fd(struct sconce_fail *fail, int r, int fd)
 {
 	char what[32];
@@ -60,7 +51,7 @@ open_one(struct sconce_loop *l, struct opening *o, struct sconce_fail *fail)
 
 	o->adopted = o->ep->fd >= 0;
 	if (!o->adopted) {
-		r = sconce__open_bound(l, o->ep, &o->addr, &o->path, fail);
+		r = sconce__open_bound(l, NULL, o->ep, &o->addr, &o->path, fail);
 		o->fd = r < 0 ? -1 : r;
 		return r < 0 ? r : 0;
 	}
@@ -79,7 +70,7 @@ listen_one(struct sconce_loop *l, const struct opening *o, struct sconce_fail *f
 
 	if (o->adopted || l->be->listen(o->fd, backlog > 0 ? backlog : SOMAXCONN, l->ctx) == 0)
 		return 0;
-	return failed(fail, "listen", -errno, &o->addr);
+	return sconce__fail_addr(fail, "listen", -errno, &o->addr);
 }
 
 /* The listener itself.  0; or -errno, and the fd is still the opening's. */
@@ -98,7 +89,7 @@ begin_one(struct sconce_listener *l, struct sconce_loop *loop, const struct scon
 	r = sconce__listener_begin(l, loop, ops, o->fd, &o->path);
 	loop->fresh_fd = -1;
 	if (r < 0)
-		return o->adopted ? failed_fd(fail, r, o->fd) : failed(fail, "listen", r, &o->addr);
+		return o->adopted ? failed_fd(fail, r, o->fd) : sconce__fail_addr(fail, "listen", r, &o->addr);
 	if (o->adopted && l->addr.any.sa_family != AF_UNIX)
 		loop->be->setsockopt(o->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one), loop->ctx);
 	return 0;
@@ -111,6 +102,7 @@ struct batch {
 	struct opening *all;
 	size_t count, max;
 	struct sconce_fail *fail;
+	bool taken;			/* a number that was chosen for one address is not free for another */
 };
 
 static void
@@ -158,7 +150,7 @@ ask_port(struct sconce_loop *l, struct opening *o)
 		o->addr = a;
 }
 
-/* Binds one more.  -EAGAIN: its number was chosen for another address and is taken for this one. */
+/* Binds one more. */
 static int
 add(struct batch *b, const struct sconce_endpoint *ep, const struct sconce_addr *a)
 {
@@ -180,8 +172,9 @@ add(struct batch *b, const struct sconce_endpoint *ep, const struct sconce_addr 
 		sconce__addr_set_port(&o->addr, port);
 	}
 	r = open_one(b->loop, o, b->fail);
+	b->taken = r == -EADDRINUSE && port != 0;
 	if (r < 0)
-		return r == -EADDRINUSE && port != 0 ? -EAGAIN : r;
+		return r;
 	if (o->chosen)
 		ask_port(b->loop, o);
 	b->count++;
@@ -238,11 +231,13 @@ bind_all(struct batch *b, const struct sconce_endpoint *eps, size_t count, bool 
 		if (r == 0)
 			return 0;
 		undo_all(b);
-		if (r != -EAGAIN)
+		if (!b->taken)
 			return r;
-		r = 0;				/* another number, please */
+		b->taken = false;
+		if (tries < PORT_TRIES - 1)
+			r = 0;			/* another number, please */
 	}
-	return -EADDRINUSE;
+	return r;
 }
 
 /* Makes listeners of what is bound.  0; or -errno, with nothing left behind. */

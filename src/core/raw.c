@@ -1,8 +1,10 @@
-/* What socket types that carry records need of the core: see sconce/raw.h.  Called by src/stream/dgram*.c and whoever builds another such
- * type. */
+/* What socket types that carry records need of the core: see sconce/raw.h.  Called by src/stream/dgram*.c and whoever
+ * builds another such type. */
 #include "core.h"
 
+#include <poll.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* ---- system calls ---- */
 
@@ -28,10 +30,22 @@ sconce__be_recvmsg(const struct sconce_backend *be, int fd, struct msghdr *msg, 
 	return HAS_ENTRY(be, recvmsg) ? be->recvmsg(fd, msg, flags, ctx) : recvmsg(fd, msg, flags);
 }
 
+/* The fd was readable, and there is nothing.  Perhaps the application has shut it down for reading, by itself: then it
+ * stays readable for ever, and is not watched any more. */
+static void
+check_end(struct sconce_sock *s)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLRDHUP };
+
+	if (poll(&p, 1, 0) == 1 && (p.revents & POLLRDHUP))
+		sconce__pause_set(s, SCONCE_PAUSE_END, true);
+}
+
 int
 sconce_raw_recvmmsg(struct sconce_sock *s, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	struct sconce_loop *l = s->loop;
+	bool first = !(s->_flags & FL_READ_TRIED);	/* since the fd was readable */
 	int n;
 
 	if (s->closed || s->fd < 0)
@@ -40,6 +54,10 @@ sconce_raw_recvmmsg(struct sconce_sock *s, struct mmsghdr *msgs, unsigned count,
 	do
 		n = sconce__be_recvmmsg(l->be, s->fd, msgs, count, flags, l->ctx);
 	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN && first) {
+		check_end(s);
+		return -EAGAIN;
+	}
 	if (n < 0)
 		return -errno;
 	if (n > 0)
@@ -93,9 +111,19 @@ sconce_raw_setsockopt(struct sconce_loop *l, int fd, int level, int name, const 
 }
 
 int
-sconce_raw_bind(struct sconce_loop *l, int fd, const struct sockaddr *addr, socklen_t len)
+sconce__prepare_fd(struct sconce_sock *s, int fd, const struct sconce_addr *a, struct sconce_fail *fail)
 {
-	return l->be->bind(fd, addr, len, l->ctx) < 0 ? -errno : 0;
+	int r = s != NULL && s->ops->open != NULL ? s->ops->open(s, fd) : 0;
+	char what[SCONCE_ADDR_TEXT];
+
+	if (r >= 0)
+		return 0;
+	if (a != NULL)
+		sconce_addr_text(a, what, sizeof(what));
+	else
+		snprintf(what, sizeof(what), "fd %d", fd);
+	sconce__fail_fill(fail, r == -EPROTOTYPE ? "socktype" : "setsockopt", -r, what);
+	return r;
 }
 
 /* ---- states ---- */
@@ -122,17 +150,6 @@ sconce_raw_stuck(struct sconce_sock *s, enum sconce_raw_wait how)
 	}
 }
 
-void
-sconce_raw_more(struct sconce_sock *s, bool more)
-{
-	assert(s->ops->records && "for types with records");
-	if (s->closed)
-		return;
-	s->_side->more = more;
-	if (more)
-		sconce__unread_wake(s);
-}
-
 /* ---- memory ---- */
 
 void *
@@ -143,7 +160,7 @@ sconce_realloc(struct sconce_loop *l, void *ptr, size_t size)
 
 /* What stands before a region. */
 struct scratch {
-	_Alignas(64) size_t size;	/* bytes behind this */
+	_Alignas(max_align_t) size_t size;	/* bytes behind this */
 };
 
 void *

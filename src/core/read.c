@@ -15,6 +15,7 @@ sconce__input_end(struct sconce_sock *s, int errnum)
 		sconce__interest(s);
 	TRACE_STATE(s->loop, s, "input end", errnum);
 	if (errnum != 0) {
+		sconce__fail_unsent(s);
 		sconce__send_failed(s, errnum);		/* an error on a stream ends both directions */
 		s->_flags |= FL_HUP_PENDING;
 		return;

@@ -184,8 +184,10 @@ unlink_asker(struct sconce_resolve *r)
 		r->next->prevp = r->prevp;
 	else
 		u->tail = r->prevp;
-	if (u->askers == NULL)
+	if (u->askers == NULL) {
 		sconce__keep(u->loop, -1);	/* nobody waits for the answer */
+		atomic_store(&u->unwanted, true);
+	}
 	r->lookup = NULL;
 }
 
@@ -223,6 +225,9 @@ work(void *arg)
 	struct sconce__lookup *u = arg;
 	const struct question *q = &u->q;
 
+	u->skipped = atomic_load(&u->unwanted);
+	if (u->skipped)
+		return;				/* those behind it are not to wait for it */
 	if (u->way == WAY_PORT)
 		u->count = sconce_resolver_default(NULL, "*", q->service, AF_INET, q->type, SCONCE_RESOLVE_PASSIVE, u->addrs, 1);
 	else if (u->fn != NULL)
@@ -269,10 +274,9 @@ tell(struct sconce__lookup *u, int status)
 static int
 port_number(const char *service)
 {
-	char *end;
-	long port = strtol(service, &end, 10);
+	long port = strtol(service, NULL, 10);
 
-	return service[strspn(service, "0123456789")] == '\0' && *end == '\0' && port <= UINT16_MAX ? (int)port : -1;
+	return service[strspn(service, "0123456789")] == '\0' && port <= UINT16_MAX ? (int)port : -1;
 }
 
 static int
@@ -306,13 +310,14 @@ begin(struct sconce__lookup *u, int port, sconce_call_fn *fn)
 	return r;
 }
 
-/* What was being done is.  If it stayed behind in a parent process, or its nameservers are no longer the loop's, it is begun
- * again. */
+/* What was being done is.  If it stayed behind in a parent process, was passed over while nobody asked, or its nameservers are no
+ * longer the loop's, it is begun again. */
 static void
 answered(struct sconce_loop *l, void *arg, int status)
 {
 	struct sconce__lookup *u = arg;
-	bool again = status == -ECANCELED, found_port = status == 0 && u->way == WAY_PORT && u->count > 0;
+	bool skipped = u->way != WAY_QUERY && u->skipped, again = status == -ECANCELED || skipped;
+	bool found_port = !skipped && status == 0 && u->way == WAY_PORT && u->count > 0;
 	int r = status;
 
 	if (u->way != WAY_QUERY)
@@ -377,6 +382,7 @@ join(struct sconce__lookup *u, struct sconce_resolve *r)
 {
 	if (u->askers == NULL)
 		sconce__keep(u->loop, 1);
+	atomic_store(&u->unwanted, false);
 	r->lookup = u;
 	r->next = NULL;
 	r->prevp = u->tail;

@@ -30,6 +30,8 @@ struct sconce__lookup {
 	void *arg;
 	enum lookup_way way;
 	int port;				/* WAY_QUERY: of the addresses */
+	atomic_bool unwanted;			/* nobody asks any more: a thread need not begin */
+	bool skipped;				/* none has */
 	struct sconce__call *end;		/* WAY_QUERY: tells of the answer, when there is one */
 	/* the answer */
 	int count;				/* or EAI_... */

@@ -86,11 +86,13 @@ sconce__interest(struct sconce_sock *s)
 		sconce__sock_dirty(s);
 }
 
-/* Whether nothing that is watched would tell of a hang-up. */
+/* Whether nothing that is watched would tell of a hang-up.  What waits to be sent would, unless the fd is not asked. */
 static bool
 needs_hup(const struct sconce_sock *s, unsigned wants)
 {
-	return !(wants & SCONCE_READ) && !(s->_flags & (FL_STUCK | FL_HUP_WATCHED | FL_HUP_TOLD | SCONCE_PAUSE_CONNECTING));
+	bool sends = (s->_flags & FL_STUCK) && (wants & SCONCE_WRITE);
+
+	return !(wants & SCONCE_READ) && !sends && !(s->_flags & (FL_HUP_WATCHED | FL_HUP_TOLD | SCONCE_PAUSE_CONNECTING));
 }
 
 void
@@ -166,7 +168,7 @@ sconce_watch_write(struct sconce_sock *s, bool on)
 {
 	uint32_t old = s->_flags;
 
-	if (s->ops->event_write == NULL)
+	if (s->ops->event_write == NULL || s->ops->records)
 		return -EINVAL;
 	if (s->closed || (old & SCONCE_PAUSE_ENDING))
 		return 0;
@@ -537,15 +539,18 @@ sconce_shutdown(struct sconce_sock *s, int how)
 {
 	struct sconce_loop *l = s->loop;
 
-	if (s->closed || s->fd < 0)
+	if (s->closed || (s->fd < 0 && !(s->_flags & SCONCE_PAUSE_CONNECTING)))
 		return -EBADF;
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		return -EINVAL;
+	if (s->ops->records)
+		return -EOPNOTSUPP;
 	if (how != SHUT_WR) {
 		if (s->_side != NULL)
 			sconce__unread_drop(s);
 		if (!(s->_flags & SCONCE_PAUSE_END)) {
-			l->be->shutdown(s->fd, SHUT_RD, l->ctx);
+			if (!(s->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))	/* else when that has ended */
+				l->be->shutdown(s->fd, SHUT_RD, l->ctx);
 			sconce__input_end(s, 0);
 		}
 	}

@@ -449,7 +449,11 @@ check(struct sconce_sock *src, struct sconce_sock *dst)
 {
 	if (src == dst || src->loop != dst->loop)
 		return -EINVAL;
-	if (src->closed || src->fd < 0 || (src->_flags & SCONCE_PAUSE_ENDING))
+	if (src->ops->records || dst->ops->records)
+		return -EOPNOTSUPP;
+	if (src->closed || (src->_flags & SCONCE_PAUSE_ENDING))
+		return -EBADF;
+	if (src->fd < 0 && !(src->_flags & SCONCE_PAUSE_CONNECTING))	/* to a name it connects without an fd */
 		return -EBADF;
 	if (sconce__side(src) == NULL)
 		return -ENOMEM;

@@ -163,8 +163,6 @@ sconce__transport_pending(const struct sconce_sock *s)
 	const struct sconce__side *side = s->_side;
 	const struct sconce_transport *t = side != NULL ? side->transport : NULL;
 
-	if (side != NULL && side->more)
-		return true;			/* sconce_raw_more() */
 	if (t == NULL || t->pending == NULL || (s->_flags & (SCONCE_PAUSE_TRANSPORT | SCONCE_PAUSE_CONNECTING)))
 		return false;
 	return t->pending(s, side->transport_state) > 0;
@@ -212,6 +210,8 @@ sconce_set_transport(struct sconce_sock *s, const struct sconce_transport *table
 
 	if (s->closed)
 		return -EBADF;
+	if (s->ops->records)
+		return -EOPNOTSUPP;
 	if (busy(s))
 		return -EBUSY;
 	side = sconce__side(s);

@@ -40,6 +40,15 @@ client_fail(struct client *c, const char *what)
 	sconce_close(&c->sock, SCONCE_REASON_LOCAL);
 }
 
+/* The same for a connect; without memory there is no record of it. */
+static void
+client_fail_connect(struct client *c, int errnum)
+{
+	const struct sconce_fail *fail = sconce_failure(&c->sock);
+
+	client_fail(c, fail != NULL ? fail->text : sconce_strerror(errnum));
+}
+
 /* Input is over: the server is told so, and may go on talking. */
 static void
 client_end_input(struct client *c)
@@ -101,7 +110,7 @@ client_event_connect(struct sconce_sock *s, int errnum)
 	int result;
 
 	if (errnum != 0) {
-		client_fail(c, sconce_failure(s)->text);
+		client_fail_connect(c, errnum);
 		return;
 	}
 	result = sconce_watch_start(&c->input, s->loop, STDIN_FILENO, SCONCE_READ, client_input_ready, c);
@@ -186,8 +195,7 @@ main(int argc, char **argv)
 	sconce_set_timeout(&c.sock, SCONCE_TIMEOUT_CONNECT, CONNECT_SECONDS);
 	result = sconce_connect(&c.sock, argv[1]);
 	if (result < 0)
-		client_fail(&c, sconce_failure(&c.sock) != NULL ?
-			sconce_failure(&c.sock)->text : sconce_strerror(result));
+		client_fail_connect(&c, result);
 	sconce_loop_run(loop);
 	sconce_loop_free(loop);
 	return c.status;

@@ -2,8 +2,9 @@
  *
  *	dns SERVER NAME [a|aaaa]	SERVER is ADDRESS:PORT, for instance 127.0.0.1:53
  *
- * Prints one address a line.  An answer must come from the server, have the question's id and repeat the question; whatever else comes
- * is ignored, and the question asked again when nothing else does.  (RFC 1035 section 4 has the format.)
+ * Prints one address a line.  An answer must come from the server, have the question's id and repeat the question;
+ * whatever else comes is ignored, and the question asked again when nothing else does.  (RFC 1035 section 4 has the
+ * format.)
  * Exit status: 0, or 1 without an address, which a line on standard error explains. */
 #include <arpa/inet.h>
 #include <assert.h>
@@ -236,9 +237,21 @@ static void
 query_event_error(struct sconce_dgram *d, const struct sconce_dgram_error *e)
 {
 	struct query *q = query_of(d);
+	char text[SCONCE_ADDR_TEXT], problem[SCONCE_ADDR_TEXT + 64];
 
-	if (q->tries == TRIES)
-		query_end(q, sconce_strerror(e->errnum));
+	if (q->tries < TRIES)
+		return;
+	snprintf(problem, sizeof(problem), "%s: %s", sconce_addr_text(&e->to, text, sizeof(text)), sconce_strerror(e->errnum));
+	query_end(q, problem);
+}
+
+/* Without memory there is no record of a failure. */
+static const char *
+failure_text(const struct sconce_sock *s, int errnum)
+{
+	const struct sconce_fail *fail = sconce_failure(s);
+
+	return fail != NULL ? fail->text : sconce_strerror(errnum);
 }
 
 static void
@@ -247,7 +260,7 @@ query_event_connect(struct sconce_dgram *d, int errnum)
 	struct query *q = query_of(d);
 
 	if (errnum != 0)
-		query_end(q, sconce_failure(&d->sock)->text);
+		query_end(q, failure_text(&d->sock, errnum));
 	else
 		query_ask(q);
 }
@@ -278,9 +291,7 @@ query_start(struct query *q, struct sconce_loop *loop, const char *server)
 	sconce_timer_init(&q->timer, loop, query_timer, q);
 	snprintf(endpoint, sizeof(endpoint), "udp://%s", server);
 	r = sconce_connect(&q->dgram.sock, endpoint);
-	if (r == 0)
-		return NULL;
-	return sconce_failure(&q->dgram.sock) != NULL ? sconce_failure(&q->dgram.sock)->text : sconce_strerror(r);
+	return r < 0 ? failure_text(&q->dgram.sock, r) : NULL;
 }
 
 int

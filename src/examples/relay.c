@@ -60,12 +60,13 @@ static void
 target_event_connect(struct sconce_sock *s, int errnum)
 {
 	struct pair *p = pair_of(s);
+	const struct sconce_fail *fail = sconce_failure(s);
 
 	if (errnum == 0) {
 		sconce_relay(&p->client, &p->target, pair_done, p);
 		return;				/* if it failed, pair_done is told */
 	}
-	fprintf(stderr, "relay: #%llu: %s\n", p->number, sconce_failure(s)->text);
+	fprintf(stderr, "relay: #%llu: %s\n", p->number, fail != NULL ? fail->text : sconce_strerror(errnum));
 	sconce_abort(&p->client);
 	sconce_close(s, SCONCE_REASON_CONNECT);
 }
@@ -157,7 +158,7 @@ main(int argc, char **argv)
 	struct sconce_fail fail = {.text = "cannot make a loop"};
 	struct sconce_loop *loop = NULL;
 	struct relay relay = {.pairs = 0};
-	struct sconce_addr addr;
+	struct sconce_endpoint target[SCONCE_ENDPOINTS];
 	char text[SCONCE_ADDR_TEXT];
 
 	if (argc != 3 || argv[1][0] == '-') {
@@ -165,7 +166,7 @@ main(int argc, char **argv)
 		return 2;
 	}
 	relay.target = argv[2];
-	if (sconce_addr_parse(relay.target, &addr, &fail) < 0 ||
+	if (sconce_endpoint_parse(relay.target, SCONCE_ENDPOINT_CONNECT, NULL, target, &fail) < 0 ||
 	    sconce_loop_new(NULL, &loop) < 0 ||
 	    sconce_listen(&relay.listener, loop, &relay_listener_ops, argv[1], &fail) < 0) {
 		fprintf(stderr, "relay: %s\n", fail.text);
@@ -173,6 +174,7 @@ main(int argc, char **argv)
 		return 1;
 	}
 	sconce_signal(loop, SIGINT, interrupted, NULL);
+	sconce_signal(loop, SIGTERM, interrupted, NULL);
 	printf("listening on %s\n", sconce_addr_text(&relay.listener.addr, text, sizeof(text)));
 	fflush(stdout);
 	sconce_loop_run(loop);

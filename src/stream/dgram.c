@@ -1,7 +1,7 @@
 /* The datagram socket: its life, the hooks of its base, the calls that send.  See sconce/dgram.h.
  *
- * Its table of hooks is made for each one, in private memory, so that listings, traces and accounts have the name of the application's
- * type, and a hook that the type lacks is really missing. */
+ * Its table of hooks is made for each one, in private memory, so that listings, traces and accounts have the name of
+ * the application's type, and a hook that the type lacks is really missing. */
 #include "dgram_private.h"
 
 #include <sconce/inspect.h>
@@ -59,15 +59,13 @@ set_options(struct sconce_loop *l, int fd, int family, const struct sconce_dgram
 	return r;
 }
 
-/* A client of a unix datagram server must have a name, or it could not be answered. */
-static void
-autobind(struct sconce_dgram *d)
+/* Looks at a new fd, and sets its options. */
+static int
+prepare(struct sconce_loop *loop, int fd, const struct sconce_dgram_options *o)
 {
-	struct sockaddr unnamed = { .sa_family = AF_UNIX };
-	struct sconce_addr own;
+	int family = family_of(loop, fd);
 
-	if (sconce_local(&d->sock, &own) == 0 && own.len <= sizeof(sa_family_t))
-		sconce_raw_bind(d->sock.loop, d->sock.fd, &unnamed, sizeof(sa_family_t));
+	return family < 0 ? family : set_options(loop, fd, family, o);
 }
 
 bool
@@ -82,16 +80,9 @@ sconce__dgram_ready(struct sconce_dgram *d)
 	if (d->sock.fd < 0 || (sconce_paused(&d->sock) & SCONCE_PAUSE_CONNECTING))
 		return false;
 	family = family_of(d->sock.loop, d->sock.fd);
-	if (family < 0) {
-		sconce_close_error(&d->sock, SCONCE_REASON_ERROR, -family);
-		return false;
-	}
 	x->fd = d->sock.fd;
-	x->family = family;
+	x->family = family > 0 ? family : AF_UNSPEC;	/* prepare() has seen that it is right */
 	x->connected = sconce_peer(&d->sock, &peer) == 0;
-	set_options(d->sock.loop, x->fd, family, &x->opts);	/* what is refused here there is nobody to tell */
-	if (x->opened && x->connected && family == AF_UNIX)
-		autobind(d);
 	return true;
 }
 
@@ -120,7 +111,8 @@ sconce__dgram_tell_late(struct sconce_dgram *d)
 
 /* ---- hooks of the base ---- */
 
-/* For event_ready: it takes what it likes.  When it got nothing, the fd may have been readable for the sake of its error queue. */
+/* For event_ready: it takes what it likes.  When it got nothing, the fd may have been readable for the sake of its error
+ * queue. */
 static void
 offer_ready(struct sconce_dgram *d)
 {
@@ -165,8 +157,6 @@ dgram_event_connect(struct sconce_sock *s, int errnum)
 	struct sconce_dgram *d = sconce_dgram_of(s);
 	struct sconce__dgram *x = d->_d;
 
-	if (errnum == 0 && !sconce__dgram_ready(d))
-		return;				/* it is no datagram socket: closed */
 	if (errnum != 0) {
 		x->fd = -1;
 		sconce__dgram_drop(d);
@@ -179,6 +169,12 @@ dgram_event_connect(struct sconce_sock *s, int errnum)
 	x->busy = false;
 	if (!s->closed)
 		sconce__dgram_settle(d);
+}
+
+static int
+dgram_open(struct sconce_sock *s, int fd)
+{
+	return prepare(s->loop, fd, &sconce_dgram_of(s)->_d->opts);
 }
 
 static void
@@ -290,16 +286,8 @@ make_table(struct sconce_sock_ops *table, const struct sconce_dgram_ops *ops)
 		.destroy = dgram_destroy,
 		.describe = dgram_describe,
 		.records = true,
+		.open = dgram_open,
 	};
-}
-
-/* What init learns of an fd that it is given, and sets there. */
-static int
-begin_fd(struct sconce_loop *loop, int fd, const struct sconce_dgram_options *o)
-{
-	int family = family_of(loop, fd);
-
-	return family < 0 ? family : set_options(loop, fd, family, o);
 }
 
 int
@@ -314,7 +302,7 @@ sconce_dgram_init(struct sconce_dgram *d, struct sconce_loop *loop, const struct
 		o = *opts;
 	if (!ops_complete(ops) || !take_options(&o))
 		return -EINVAL;
-	r = fd >= 0 ? begin_fd(loop, fd, &o) : 0;
+	r = fd >= 0 ? prepare(loop, fd, &o) : 0;
 	if (r < 0)
 		return r;
 	x = sconce_realloc(loop, NULL, sizeof(*x));
@@ -324,7 +312,6 @@ sconce_dgram_init(struct sconce_dgram *d, struct sconce_loop *loop, const struct
 	make_table(&x->table, ops);
 	x->opts = o;
 	x->fd = -1;
-	x->opened = fd < 0;
 	x->ask = 8;
 	memset(d, 0, sizeof(*d));
 	d->ops = ops;
@@ -372,7 +359,7 @@ send_one(struct sconce_dgram *d, const struct sconce_addr *to, const void *contr
 	x = d->_d;
 	if (x->fd != d->sock.fd)
 		sconce__dgram_ready(d);
-	r = d->sock.closed ? -EPIPE : check(d, to, len);
+	r = check(d, to, len);
 	if (r == 0)
 		r = sconce__dgram_put(d, to, control, control_len, data, len);
 	if (r < 0)

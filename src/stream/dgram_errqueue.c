@@ -1,5 +1,5 @@
-/* The error queue of an inet socket: what the network has sent back (IP_RECVERR, ip(7)).  Called when receiving or sending met
- * an error, when the fd was readable for nothing, and when the core was told of an error. */
+/* The error queue of an inet socket: what the network has sent back (IP_RECVERR, ip(7)).  Called when receiving or
+ * sending met an error, when the fd was readable for nothing, and when the core was told of an error. */
 #include "dgram_private.h"
 
 #include <time.h>

@@ -31,7 +31,6 @@ struct sconce__dgram {
 	int fd;				/* that what follows is about; -1: none yet */
 	int family;			/* AF_...; 0: no fd yet */
 	bool connected;
-	bool opened;			/* the fd was none of the application's: sconce_connect() or sconce_bind() made it */
 
 	/* received, and not handed on */
 	struct sconce__dgram_batch *batch;	/* NULL: nothing */
@@ -66,7 +65,7 @@ dgram_is_inet(const struct sconce__dgram *x)
 }
 
 /* dgram.c */
-/* Learns about the fd, if it is new, and sets its options.  Returns whether there is one. */
+/* Learns about the fd, if it is new.  Returns whether there is one. */
 bool sconce__dgram_ready(struct sconce_dgram *d);
 /* Calls event_error: an error of this operation, whose datagram is not known. */
 void sconce__dgram_tell(struct sconce_dgram *d, const char *operation, int errnum);

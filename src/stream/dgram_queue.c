@@ -4,11 +4,11 @@
  *	           ^head_off         ^used
  *	record: struct record | address | control | data, each rounded up to 8
  *
- * All that a batch sends is copied here and leaves in one sendmmsg(2) for up to 64 datagrams; the last chunk stays for the next batch, so
- * that a datagram costs no allocation.
+ * All that a batch sends is copied here and leaves in one sendmmsg(2) for up to 64 datagrams; the last chunk stays for
+ * the next batch, so that a datagram costs no allocation.
  *
- * A send that fails may have failed for the sake of an earlier datagram, whose ICMP error the kernel kept for the next call.  So
- * it is done once more; only the second failure is this datagram's own. */
+ * A send that fails may have failed for the sake of an earlier datagram, whose ICMP error the kernel kept for the next
+ * call.  So it is done once more; only the second failure is this datagram's own. */
 #include "dgram_private.h"
 
 enum {
@@ -270,8 +270,8 @@ took(struct sconce_dgram *d, unsigned count)
 	x->core_stuck = false;
 }
 
-/* The kernel takes no more now.  An fd that says it is writable and refuses all the same (an unconnected unix socket, whose receiver is full;
- * a lack of buffers) is tried again by the clock. */
+/* The kernel takes no more now.  An fd that says it is writable and refuses all the same (an unconnected unix socket,
+ * whose receiver is full; a lack of buffers) is tried again by the clock. */
 static void
 refused(struct sconce_dgram *d, int errnum)
 {

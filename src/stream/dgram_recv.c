@@ -2,9 +2,9 @@
  *
  *	batch | msgs, iovs | datagrams | control | slot 0 | slot 1 | ... up to 64
  *
- * A batch lives until its last datagram has been handed on; one whose socket is paused, or whose application takes datagrams when it
- * likes, keeps its memory meanwhile.  Slots are not a power of two apart, so that they do not fight for the same
- * lines of the cache, and only as far touched as datagrams are long. */
+ * A batch lives until its last datagram has been handed on; one whose socket is paused, or whose application takes
+ * datagrams when it likes, keeps its memory meanwhile.  Slots are not a power of two apart, so that they do not fight
+ * for the same lines of the cache, and only as far touched as datagrams are long. */
 #include "dgram_private.h"
 
 #include <netinet/in.h>
@@ -172,8 +172,8 @@ fill(struct sconce_dgram *d, bool from_loop)
 
 /* ---- one datagram ---- */
 
-/* IPv4: the address of this host is ipi_spec_dst; the one in the packet differs when it was for a group.  An option that was set after the
- * packet came leaves the former empty. */
+/* IPv4: the address of this host is ipi_spec_dst; the one in the packet differs when it was for a group.  An option that
+ * was set after the packet came leaves the former empty: on an fd that was bound before it was given to us. */
 static void
 local_in(struct sconce_datagram *p, const struct in_pktinfo *info)
 {
@@ -269,8 +269,7 @@ void
 sconce__dgram_read(struct sconce_dgram *d)
 {
 	struct sconce__dgram *x = d->_d;
-	bool left = x->batch != NULL;
-	int n = left ? 1 : fill(d, true);
+	int n = x->batch != NULL ? 1 : fill(d, true);
 
 	if (n == -ENOMEM && !x->starved)
 		sconce__dgram_tell(d, "recv", ENOMEM);	/* once; the fd stays readable: in the next turn */
@@ -278,8 +277,8 @@ sconce__dgram_read(struct sconce_dgram *d)
 	if (n <= 0 || d->sock.closed)
 		return;
 	hand_on(d);
-	if (left || x->batch != NULL)
-		sconce_raw_more(&d->sock, x->batch != NULL);
+	if (x->batch != NULL)
+		sconce_offer(&d->sock);		/* the kernel does not know of these */
 }
 
 int

@@ -27,6 +27,11 @@ t_case "SIGINT ends it well" stop relay
 t_case "it has counted each connection" said relay.out "#1: 3000000 bytes to the target, 3000000 back"
 t_case "and all of them" said relay.out "3 connections, 9000000 bytes to the target, 9000000 back"
 
+t_case "a target may be a name" start named "$examples/relay" 127.0.0.1:0 "localhost:${address[echo]##*:}"
+address[relay]=${address[named]}
+t_case "and is reached" passes
+t_case "that relay ends well, too" stop named
+
 start lonely "$examples/relay" 127.0.0.1:0 "${address[nobody]}"
 t_case "a target that is not there is the client's failure too" fails 1 "client: " \
 	"$examples/client" "${address[lonely]}"
