@@ -1,6 +1,9 @@
 /* Datagram sockets in the multiplexer: one READ each, errors that end nothing, sessions. */
 #include "test_mux.h"
 
+#include <sconce/ev.h>
+
+#include <linux/netlink.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
@@ -213,6 +216,140 @@ START_TEST(test_dgram_sent_when_queue_has_gone)
 }
 END_TEST
 
+static void
+push_own(struct sconce_timer *t, void *arg)
+{
+	struct sconce_event ev = { .type = SCONCE_EVENT_USER };
+
+	(void)arg;
+	ck_assert_int_eq(sconce_mux_push(m, &ev), 0);
+	sconce_timer_start(t, 0);
+}
+
+/* Sends so many large datagrams before it is connected, and one more when the first turn has left some.  How many that were; *sent_out is
+ * how often SENT came. */
+static uint64_t
+send_large(const char *url, int count, int *sent_out)
+{
+	static char large[60000];
+	struct sconce_mux_handle *h;
+	struct sconce_timer t;
+	uint64_t left = 0;
+
+	*sent_out = 0;
+	ck_assert_int_eq(sconce_mux_connect(m, url, NULL, &h, NULL), 0);
+	for (int i = 0; i < count; i++)
+		ck_assert_int_eq(sconce_mux_send(h, large, sizeof(large)), SCONCE_QUEUED);
+	sconce_timer_init(&t, sconce_mux_loop(m), push_own, NULL);
+	sconce_timer_start(&t, 0);
+	for (int turns = 0; turns < 100; turns++) {
+		struct sconce_event ev;
+
+		ck_assert_int_eq(sconce_mux_next(m, 5, &ev), 1);
+		*sent_out += ev.type == SCONCE_EVENT_SENT && ev.handle == h;
+		if (ev.type == SCONCE_EVENT_USER && left == 0 && sconce_mux_buflen(h) > 0) {
+			left = sconce_mux_buflen(h);
+			ck_assert_int_eq(sconce_mux_send(h, "more", 4), SCONCE_GATHERED);
+		}
+	}
+	sconce_timer_stop(&t);
+	ck_assert_uint_eq(sconce_mux_buflen(h), 0);
+	ck_assert_int_eq(close(sconce_mux_remove(h)), 0);
+	return left;
+}
+
+/* EM-16: SENT comes once for each time the queue has become empty, also when the last of what had waited left with something new. */
+START_TEST(test_dgram_sent_once_for_each_emptying)
+{
+	struct sconce_mux_handle *h;
+	struct sconce_addr a;
+	char url[64], text[SCONCE_ADDR_TEXT];
+	uint64_t left;
+	int sent;
+
+	h = udp_listening(NULL, &a);
+	sconce_mux_pause(h);
+	snprintf(url, sizeof(url), "udp://%s", sconce_addr_text(&a, text, sizeof(text)));
+	left = send_large(url, 230, &sent);
+	ck_assert_uint_gt(left, 5);
+	ck_assert_int_eq(sent, 1);
+	ck_assert_uint_eq(send_large(url, 230 - (int)left + 5, &sent), 5);	/* few enough to leave at once */
+	ck_assert_int_eq(sent, 1);
+}
+END_TEST
+
+/* EM-27: a raw socket is one of datagrams. */
+START_TEST(test_dgram_raw_socket_is_one)
+{
+	struct nlmsghdr ask = { .nlmsg_len = sizeof(ask), .nlmsg_type = NLMSG_NOOP, .nlmsg_flags = NLM_F_REQUEST | NLM_F_ACK, .nlmsg_seq = 7 };
+	struct nlmsghdr answer;
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	struct sconce_mux_handle *h;
+	struct sconce_event ev;
+
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(sconce_mux_add(m, fd, NULL, &h), 0);
+	ck_assert_int_eq(sconce_mux_kind(h), SCONCE_MUX_DGRAM);
+	ck_assert_int_ge(sconce_mux_send(h, &ask, sizeof(ask)), 0);
+	do
+		ev = mux_get();
+	while (ev.type == SCONCE_EVENT_SENT);
+	ck_assert_int_eq(ev.type, SCONCE_EVENT_READ);
+	ck_assert_uint_ge(ev.len, sizeof(answer));
+	memcpy(&answer, ev.data, sizeof(answer));
+	ck_assert_int_eq(answer.nlmsg_type, NLMSG_ERROR);	/* the acknowledgement */
+	ck_assert_uint_eq(answer.nlmsg_seq, 7);
+	ck_assert_int_eq(ev.from->any.sa_family, AF_NETLINK);
+}
+END_TEST
+
+static bool no_memory;
+
+static void *
+alloc_little(void *ptr, size_t size, void *ctx)
+{
+	return no_memory && size > 32768 ? NULL : sconce_backend_libev()->alloc(ptr, size, ctx);
+}
+
+/* HZ-22, HZ-10: without memory to receive into that is said once, it costs no time, and the datagram comes when there is some. */
+START_TEST(test_dgram_without_memory_waits_for_some)
+{
+	struct sconce_backend little = *sconce_backend_libev();
+	struct sconce_loop_options opts = { .backend = &little };
+	struct sconce_loop *loop;
+	struct sconce_event ev;
+	double cpu;
+	int fds[2];
+
+	little.alloc = alloc_little;
+	ck_assert_int_eq(sconce_mux_free(m), 0);
+	ck_assert_int_eq(sconce_loop_new(&opts, &loop), 0);
+	ck_assert_int_eq(sconce_mux_new(loop, NULL, &m), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
+	ck_assert_int_eq(sconce_mux_add(m, fds[0], NULL, NULL), 0);
+	for (int round = 1; round <= 2; round++) {
+		say(fds[1], "patient");
+		if (round == 1) {
+			no_memory = true;
+			mux_expect(SCONCE_EVENT_ERROR);
+			ck_assert_int_eq(tracks[0].fail.errnum, ENOMEM);
+			ck_assert_str_eq(tracks[0].fail.operation, "recv");
+			cpu = cpu_seconds();
+			ck_assert_int_eq(sconce_mux_next(m, 0.12, &ev), 0);
+			ck_assert_msg(cpu_seconds() - cpu < 0.03, "%g s", cpu_seconds() - cpu);
+		}
+		no_memory = false;
+		mux_expect(SCONCE_EVENT_READ);
+	}
+	ck_assert_str_eq(tracks[0].data, "patient|patient|");
+	ck_assert_int_eq(tracks[0].errors, 1);
+	ck_assert_int_eq(sconce_mux_free(m), 0);
+	ck_assert_int_eq(sconce_loop_free(loop), 0);
+	m = NULL;
+	close(fds[1]);
+}
+END_TEST
+
 /* EM-39: unix datagrams have endpoints too. */
 START_TEST(test_dgram_unix_endpoint)
 {
@@ -300,6 +437,9 @@ t_suite(void)
 	tcase_add_test(c, test_dgram_session_comes_with_read);
 	tcase_add_loop_test(c, test_dgram_close_missing_counts_datagrams, 0, 2);
 	tcase_add_test(c, test_dgram_sent_when_queue_has_gone);
+	tcase_add_test(c, test_dgram_sent_once_for_each_emptying);
+	tcase_add_test(c, test_dgram_raw_socket_is_one);
+	tcase_add_test(c, test_dgram_without_memory_waits_for_some);
 	tcase_add_test(c, test_dgram_unix_endpoint);
 	tcase_add_test(c, test_dgram_manual_read);
 	tcase_add_test(c, test_dgram_filter_is_refused);

@@ -439,6 +439,37 @@ START_TEST(test_listen_and_connect_take_endpoints)
 }
 END_TEST
 
+/* Options that do not go together are refused, and it is said which. */
+START_TEST(test_options_that_contradict_say_so)
+{
+	struct sconce_filter *f = fixed(1);
+	const struct {
+		struct sconce_mux_options o;
+		const char *endpoint, *says;
+		bool listens;
+	} wrong[] = {
+		{ { .filter = f }, "udp://127.0.0.1:9", "a filter needs a stream", false },
+		{ { .out_filter = f }, "udp://127.0.0.1:0", "a filter needs a stream", true },
+		{ { .stream = true, .datagram = true }, "tcp://127.0.0.1:9", "cannot be a stream and of datagrams", false },
+		{ { .stream = true }, "udp://127.0.0.1:0", "no stream", true },
+		{ { .listen = true }, "udp://127.0.0.1:0", "does not listen", true },
+		{ { .listen = true }, "tcp://127.0.0.1:9", "does not listen", false },
+	};
+	struct sconce_fail fail;
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		const char *e = wrong[i].endpoint;
+
+		ck_assert_int_eq(wrong[i].listens ? sconce_mux_listen(m, e, &wrong[i].o, NULL, &fail) :
+		    sconce_mux_connect(m, e, &wrong[i].o, NULL, &fail), -EINVAL);
+		ck_assert_msg(strstr(fail.text, wrong[i].says) != NULL && strstr(fail.text, e) == fail.text, "%s", fail.text);
+		ck_assert_str_eq(fail.operation, "parse");
+	}
+	ck_assert_uint_eq(sconce_mux_count(m), 0);
+	sconce_filter_unref(f);
+}
+END_TEST
+
 /* A busy address is refused at once, with its name. */
 START_TEST(test_listen_busy_address_is_refused)
 {
@@ -471,6 +502,60 @@ START_TEST(test_add_connecting_socket_becomes_ready)
 }
 END_TEST
 
+/* With `manual_read` too, which is told of as soon as it is connected. */
+START_TEST(test_add_connecting_manual_socket_tells_can_read)
+{
+	int listener = tcp_socket(true), fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	struct sconce_addr a = { .len = sizeof(a.un) };
+	struct sconce_mux_handle *h;
+
+	getsockname(listener, &a.any, &a.len);
+	ck_assert(connect(fd, &a.any, a.len) == 0 || errno == EINPROGRESS);
+	ck_assert_int_eq(sconce_mux_add(m, fd, &(struct sconce_mux_options){ .manual_read = true }, &h), 0);
+	mux_expect(SCONCE_EVENT_READY);
+	peer = accept(listener, NULL, NULL);
+	say(peer, "x");
+	mux_expect(SCONCE_EVENT_CAN_READ);
+	close(peer);
+	close(listener);
+}
+END_TEST
+
+/* A connection that both ends have shut has no peer any more, but is no connect that goes on: what it has is read. */
+START_TEST(test_add_socket_shut_both_ways_is_read)
+{
+	struct sconce_addr a = { .len = sizeof(a.un) };
+	struct sconce_mux_handle *h;
+	int fds[2];
+
+	wire_make(WIRE_TCP, fds);
+	say(fds[1], "last words");
+	shutdown(fds[1], SHUT_WR);
+	shutdown(fds[0], SHUT_WR);
+	for (int i = 0; i < 1000 && getpeername(fds[0], &a.any, &a.len) == 0; i++)
+		sconce_loop_step(sconce_mux_loop(m), 0.001);
+	ck_assert_int_eq(getpeername(fds[0], &a.any, &a.len), -1);
+	ck_assert_int_eq(sconce_mux_add(m, fds[0], NULL, &h), 0);
+	MUX_UNTIL(tracks[0].closed);
+	ck_assert_str_eq(tracks[0].log, "ready read closing closed ");
+	ck_assert_str_eq(tracks[0].data, "last words|");
+	ck_assert_int_eq(tracks[0].reason, SCONCE_REASON_EOF);
+	close(fds[1]);
+}
+END_TEST
+
+/* One that never was connected is an error. */
+START_TEST(test_add_socket_never_connected_is_error)
+{
+	struct sconce_mux_handle *h;
+
+	ck_assert_int_eq(sconce_mux_add(m, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), NULL, &h), 0);
+	MUX_UNTIL(tracks[0].closed);
+	ck_assert_str_eq(tracks[0].log, "error closing closed ");
+	ck_assert_int_eq(tracks[0].fail.errnum, ENOTCONN);
+}
+END_TEST
+
 /* EM-12: an fd that cannot be written to yet becomes READY when it can, and before what was sent is SENT. */
 START_TEST(test_add_full_socket_is_ready_later)
 {
@@ -483,18 +568,22 @@ START_TEST(test_add_full_socket_is_ready_later)
 	fcntl(fds[0], F_SETFL, O_NONBLOCK);
 	while (write(fds[0], fill, sizeof(fill)) > 0)
 		;
-	ck_assert_int_eq(sconce_mux_add(m, fds[0], NULL, &h), 0);
+	ck_assert_int_eq(sconce_mux_add(m, fds[0], &(struct sconce_mux_options){ .manual_read = _i == 2 }, &h), 0);
 	if (_i == 1)
 		ck_assert_int_eq(sconce_mux_send(h, "x", 1), SCONCE_QUEUED);
 	ck_assert_int_eq(sconce_mux_next(m, 0.005, &ev), 0);
 	say(fds[1], "in");
-	mux_expect(SCONCE_EVENT_READ);			/* which does not keep it from being read */
+	mux_expect(_i == 2 ? SCONCE_EVENT_CAN_READ : SCONCE_EVENT_READ);	/* which does not keep it from being read */
+	if (_i == 2)
+		ck_assert_int_eq(read(fds[0], fill, sizeof(fill)), 2);
 	fcntl(fds[1], F_SETFL, O_NONBLOCK);
 	while (read(fds[1], fill, sizeof(fill)) > 0)
 		;
 	mux_expect(SCONCE_EVENT_READY);
 	mux_settle();
-	ck_assert_str_eq(tracks[0].log, _i == 1 ? "read ready sent " : "read ready ");
+	ck_assert_str_eq(tracks[0].log, _i == 2 ? "can_read ready " : _i == 1 ? "read ready sent " : "read ready ");
+	say(fds[1], "x");
+	mux_expect(_i == 2 ? SCONCE_EVENT_CAN_READ : SCONCE_EVENT_READ);
 	close(fds[1]);
 }
 END_TEST
@@ -513,7 +602,10 @@ t_suite(void)
 	tcase_add_test(c, test_add_pipe_goes_one_way);
 	tcase_add_test(c, test_add_pipe_without_reader_ends);
 	tcase_add_test(c, test_add_connecting_socket_becomes_ready);
-	tcase_add_loop_test(c, test_add_full_socket_is_ready_later, 0, 2);
+	tcase_add_loop_test(c, test_add_full_socket_is_ready_later, 0, 3);
+	tcase_add_test(c, test_add_connecting_manual_socket_tells_can_read);
+	tcase_add_test(c, test_add_socket_shut_both_ways_is_read);
+	tcase_add_test(c, test_add_socket_never_connected_is_error);
 	c = mux_case(s, "manual");
 	tcase_add_test(c, test_manual_read_is_told_until_it_is_read);
 	tcase_add_test(c, test_manual_write_is_told_while_it_may);
@@ -526,6 +618,7 @@ t_suite(void)
 	tcase_add_test(c, test_accept_without_fds_is_one_error);
 	tcase_add_test(c, test_remove_listener_orphans_what_is_queued);
 	tcase_add_test(c, test_listen_and_connect_take_endpoints);
+	tcase_add_test(c, test_options_that_contradict_say_so);
 	tcase_add_test(c, test_listen_busy_address_is_refused);
 	return s;
 }

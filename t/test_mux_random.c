@@ -167,12 +167,23 @@ accepted(const struct sconce_event *ev)
 		sconce_mux_kill(ev->handle, 0);
 }
 
+static bool
+is_there(const struct sconce_mux_handle *h)
+{
+	for (struct sconce_mux_handle *i = sconce_mux_each(m, NULL); i != NULL; i = sconce_mux_each(m, i))
+		if (i == h)
+			return true;
+	return false;
+}
+
 static void
 check(const struct sconce_event *ev)
 {
-	struct life *l = ev->handle != NULL ? sconce_mux_meta(ev->handle) : NULL;
 	bool input = ev->type == SCONCE_EVENT_READ || ev->type == SCONCE_EVENT_READ_LAST;
+	struct life *l;
 
+	ck_assert(ev->handle == NULL || is_there(ev->handle));
+	l = ev->handle != NULL ? sconce_mux_meta(ev->handle) : NULL;
 	if (ev->type == SCONCE_EVENT_ACCEPTED)
 		accepted(ev);
 	if (l == NULL || ev->type >= SCONCE_EVENT_USER)
@@ -207,6 +218,8 @@ take(int events)
 		if (r != 1)
 			return;
 		check(&ev);
+		if (ev.type == SCONCE_EVENT_CLOSED && roll(2))	/* valid until the next call: its event will have none */
+			sconce_mux_push(m, &(struct sconce_event){ .type = SCONCE_EVENT_USER, .handle = ev.handle });
 		if (roll(20) == 0 && ev.handle != NULL && sconce_mux_meta(ev.handle) != NULL && ev.type != SCONCE_EVENT_CLOSED)
 			use_handle(sconce_mux_meta(ev.handle));
 	}

@@ -15,7 +15,7 @@
  * The events of one handle come in this order:
  *	ACCEPTED, READY or nothing (READY is late where an fd that is added cannot be written to yet);
  *	any number of READ, SENT, CAN_READ, CAN_WRITE; of a listener and a datagram socket, ERROR;
- *	of a stream, at most once each: ERROR; READ_LAST;
+ *	of what fails for good, at most once each: ERROR; of a stream, READ_LAST;
  *	CLOSING; perhaps one more SENT;
  *	CLOSED, after which the handle is gone.
  * CLOSED comes after all events that were queued, for whichever handle, before it was decided.
@@ -38,7 +38,8 @@ struct sconce_mux_handle;
 enum sconce_event_type {
 	/* The time given to sconce_mux_next() is over (it returns 0). */
 	SCONCE_EVENT_TIMEOUT,
-	/* Something failed: `fail`.  A stream's is followed by CLOSING and CLOSED; others' by nothing. */
+	/* Something failed: `fail`.  A stream's is followed by CLOSING and CLOSED; a listener's, and a datagram socket's
+	 * unless its connect failed or a timeout has come, by nothing. */
 	SCONCE_EVENT_ERROR,
 	/* `handle` is a new connection of the listener `parent`, from `from`; unix: `cred`. */
 	SCONCE_EVENT_ACCEPTED,
@@ -52,7 +53,7 @@ enum sconce_event_type {
 	/* What was left and made no record: at the end of input (filters that return it, see
 	 * sconce_filter_returns_last(); for others it is READ), or when the filter could not go on. */
 	SCONCE_EVENT_READ_LAST,
-	/* The output queue has become empty; for each send of a stream that left at once too. */
+	/* The output queue has become empty, once each time; for each send of a stream that left at once too. */
 	SCONCE_EVENT_SENT,
 	/* No more input.  Addresses, `meta` and the fd are still there.  If it was the peer that ended, or the filter
 	 * that failed, an answer may be sent now; it has the `linger` seconds of the options. */
@@ -101,8 +102,8 @@ struct sconce_mux_options {
 	size_t max_buffer;		/* bytes of input that may wait; 0: see sconce/stream.h */
 	double linger;			/* seconds that output may take after CLOSING; 0: 30 */
 	void *meta;			/* yours: sconce_mux_meta() */
-	/* Called once, when the handle is gone.  NULL: nothing.  Not inherited: accepted connections have the
-	 * listener's `meta`, which the listener frees. */
+	/* Called once, when the handle is gone; it may remove and add others.  NULL: nothing.  Not inherited: accepted
+	 * connections have the listener's `meta`, which the listener frees. */
 	void (*free_meta)(void *meta);
 	/* Which session a datagram is of; called before each READ.  NULL: 0. */
 	uint64_t (*session)(struct sconce_mux_handle *h, const struct sconce_datagram *p);
@@ -132,6 +133,8 @@ SCONCE_API struct sconce_loop *sconce_mux_loop(const struct sconce_mux *m);
  * `timeout` in seconds: negative for ever, 0 does not wait.  It is one deadline, however often the loop turns without
  * an event; the timeout of the loop (sconce_loop_set_timeout()) limits single turns.  What the event before borrowed
  * is no longer valid.
+ * Nothing is read before it is asked for.  If others turn the loop meanwhile, what is readable soon is not watched until
+ * this is called again: it costs them no time (and no input timeout fires).
  * Returns 1; 0 when the time is over (`type` is SCONCE_EVENT_TIMEOUT); SCONCE_MUX_IDLE when there is nothing to wait
  * for: no handle, nothing else on the loop, and no timeout was given; -ECANCELED when sconce_loop_stop() was called;
  * -EDEADLK within itself, and where it would have to turn the loop in a hook of that; another -errno when the wait
@@ -142,15 +145,15 @@ SCONCE_API int sconce_mux_next(struct sconce_mux *m, double timeout, struct scon
 SCONCE_API size_t sconce_mux_has_events(const struct sconce_mux *m);
 
 /* Queues an event of your own.  It is copied as it is; what its pointers point to must live until it is given.  If
- * `handle` is removed before, it is given with NULL.  Returns 0, -EINVAL (`type` below SCONCE_EVENT_USER) or
- * -ENOMEM. */
+ * `handle` is gone by then (removed; its CLOSED was given before), it is given with NULL.
+ * Returns 0, -EINVAL (`type` below SCONCE_EVENT_USER; a handle of another multiplexer) or -ENOMEM. */
 SCONCE_API int sconce_mux_push(struct sconce_mux *m, const struct sconce_event *ev);
 
 /* ---- handles ---- */
 
 /* Begins to manage an open fd, any that can be polled, and owns it.  Its kind is found out; O_NONBLOCK is set, unless
  * reads and writes are both manual and it does not listen.  A pipe goes the way it was opened.  A socket that is
- * still connecting is waited for.
+ * still connecting is waited for; one that never was to connect is ERROR, CLOSING, CLOSED.
  * Returns 0 with *handle_out (may be NULL); -EEXIST (it is managed already), -EINVAL (options that contradict each
  * other or the fd: a filter on a datagram socket), -EPROTOTYPE (`datagram`, and it is none), -EBADF, -EPERM (a
  * regular file), -ENOMEM: the fd, and `meta`, are still yours. */
@@ -176,15 +179,17 @@ SCONCE_API void sconce_mux_close(struct sconce_mux_handle *h);
 
 /* Closes when what was sent has gone: no more input; CLOSING now; when that has been taken, sconce_close_flush() with
  * `timeout` seconds (negative: the linger of the options); then CLOSED.  Until then more may be sent.  What cannot be
- * sent to a peer (listeners, datagram sockets) is closed.  Once it is closing, nothing. */
+ * sent to a peer (listeners, datagram sockets) is closed.  Once it is closing, nothing.  If it is not connected yet
+ * there is no READY; if the connect then fails, no ERROR: the reason is SCONCE_REASON_CONNECT. */
 SCONCE_API void sconce_mux_close_flush(struct sconce_mux_handle *h, double timeout);
 /* Closes without CLOSING and READ_LAST, also what is closing already, dropping queued events of the handle but
- * ACCEPTED, READY and yours; `reason` (SCONCE_REASON_USER and above, or 0) comes with CLOSED.  The connection is not
- * shut down: a process that shares the socket keeps it. */
+ * ACCEPTED, READY, CLOSED and yours; `reason` (SCONCE_REASON_USER and above, or 0) comes with CLOSED, whatever had
+ * happened before.  The connection is not shut down: a process that shares the socket keeps it. */
 SCONCE_API void sconce_mux_kill(struct sconce_mux_handle *h, int reason);
 
 /* Takes no more input from a handle for now, so that it does not come faster than what it causes can be sent; goes
- * on.  What was read already waits too; events that are queued still come.  A listener accepts nothing meanwhile. */
+ * on.  What was read already waits too; events that are queued still come.  A listener accepts nothing meanwhile;
+ * what is manual tells nothing, CAN_WRITE neither. */
 SCONCE_API void sconce_mux_pause(struct sconce_mux_handle *h);
 SCONCE_API void sconce_mux_resume(struct sconce_mux_handle *h);
 
@@ -226,8 +231,8 @@ SCONCE_API bool sconce_mux_is_socket(const struct sconce_mux_handle *h);
 /* -1: none, not connected yet. */
 SCONCE_API int sconce_mux_fd(const struct sconce_mux_handle *h);
 SCONCE_API struct sconce_mux *sconce_mux_of(const struct sconce_mux_handle *h);
-/* Its socket object: for timeouts (that of a stream is ERROR, CLOSING, CLOSED), addresses, ids, marks.  It is not to
- * be written to, watched or closed past these functions. */
+/* Its socket object: for timeouts (but for the alarm, ERROR with ETIMEDOUT, CLOSING, CLOSED), addresses, ids, marks.
+ * It is not to be written to, watched, paused or closed past these functions. */
 SCONCE_API struct sconce_sock *sconce_mux_sock(struct sconce_mux_handle *h);
 
 /* How many handles there are, and each of them in the order they were added; NULL begins, NULL ends. */

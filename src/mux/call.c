@@ -17,7 +17,6 @@ sconce_mux_remove(struct sconce_mux_handle *h)
 		fd = sconce_detach(h->sock, NULL, 0, NULL);
 	if (fd < 0)
 		return fd == -EINPROGRESS ? -EBADF : fd;
-	sconce__mux_purge(h, false);
 	if (h->kind == SCONCE_MUX_LISTENER)
 		sconce__mux_orphan(h);
 	sconce__mux_let_go(h);
@@ -49,10 +48,8 @@ sconce_mux_close_flush(struct sconce_mux_handle *h, double timeout)
 void
 sconce_mux_kill(struct sconce_mux_handle *h, int reason)
 {
-	if (h->flags & (H_CLOSED | H_KILLED))
-		return;
-	if (h->kind == SCONCE_MUX_DGRAM && !(h->flags & H_SHUT))
-		h->missing = sconce_dgram_queued(sconce__mux_dgram(h));
+	if ((h->flags & H_KILLED) || h->mux->last == h)
+		return;				/* CLOSED will come without more, or has */
 	sconce__mux_quiet(h);
 	sconce__mux_purge(h, true);
 	h->flags |= H_KILLED;
@@ -91,6 +88,8 @@ written(struct sconce_mux_handle *h, int r)
 static int
 gathered(struct sconce_mux_handle *h, int r)
 {
+	if (r >= 0)
+		h->flags |= H_UNSENT;
 	if (r == SCONCE_GATHERED)
 		sconce__mux_work(h, H_FLUSH);
 	else if (r == SCONCE_SENT)
@@ -140,7 +139,8 @@ sconce_mux_buflen(const struct sconce_mux_handle *h)
 void
 sconce_mux_pause(struct sconce_mux_handle *h)
 {
-	h->flags |= H_PAUSED;
+	h->flags = (h->flags | H_PAUSED) & ~(unsigned)(H_CAN_READ | H_CAN_WRITE);
+	sconce__mux_rewatch(h);
 	if (h->kind == SCONCE_MUX_LISTENER && !(h->flags & H_NO_INPUT))
 		sconce_listener_pause(sconce_listener_of(h->sock));
 	else
@@ -153,6 +153,8 @@ sconce_mux_resume(struct sconce_mux_handle *h)
 	bool paused = h->flags & H_PAUSED;
 
 	h->flags &= ~(unsigned)H_PAUSED;
+	sconce__mux_rewatch(h);
+	sconce__mux_wake(h);
 	if (h->kind == SCONCE_MUX_LISTENER && !(h->flags & H_NO_INPUT)) {
 		sconce_listener_resume(sconce_listener_of(h->sock));
 		return;

@@ -1,6 +1,6 @@
-/* The handles: what their hooks make of what happens, what they have ready, and their ends.
+/* The handles: what their hooks make of what happens, and their ends.  What they have ready is in ready.c.
  *
- *	hook --> on the ready list --sconce__mux_pull--> READ, CAN_READ ...          nothing is read before it is asked for
+ *	hook --> told of: READ, CAN_READ ...
  *	     --> queued: READY, SENT, ERROR
  *
  * Ends.  When the input of a stream has ended, the socket stays open for output until CLOSING has been taken; in all other cases it is
@@ -47,44 +47,6 @@ sconce__mux_dgram(struct sconce_mux_handle *h)
 	return sconce_dgram_of(h->sock);
 }
 
-/* ---- lists ---- */
-
-void
-sconce__mux_ready(struct sconce_mux_handle *h)
-{
-	if (h->flags & (H_READY | H_CLOSING | H_KILLED | H_CLOSED | H_GONE))
-		return;
-	h->flags |= H_READY;
-	TAILQ_INSERT_TAIL(&h->mux->ready, h, ready);
-}
-
-static void
-unready(struct sconce_mux_handle *h)
-{
-	if (h->flags & H_READY)
-		TAILQ_REMOVE(&h->mux->ready, h, ready);
-	h->flags &= ~(unsigned)(H_READY | H_CAN_READ | H_CAN_WRITE);
-}
-
-void
-sconce__mux_work(struct sconce_mux_handle *h, unsigned why)
-{
-	if (!(h->flags & H_WORK))
-		TAILQ_INSERT_TAIL(&h->mux->work, h, work);
-	h->flags |= H_WORK | why;
-}
-
-void
-sconce__mux_quiet(struct sconce_mux_handle *h)
-{
-	unready(h);
-	if (h->flags & H_WORK)
-		TAILQ_REMOVE(&h->mux->work, h, work);
-	h->flags &= ~(unsigned)(H_WORK | H_FLUSH | H_FINISH | H_BEGIN);
-	if (h->watch != NULL)
-		sconce_watch_stop(h->watch);
-}
-
 /* ---- events ---- */
 
 void
@@ -101,6 +63,9 @@ sconce__mux_sent(struct sconce_mux_handle *h)
 {
 	if (h->flags & (H_SHUT | H_KILLED | H_CLOSED | H_GONE))
 		return;
+	if (h->kind == SCONCE_MUX_DGRAM && !(h->flags & H_UNSENT))
+		return;				/* told: a flush and the drain of what had waited may both have found it empty */
+	h->flags &= ~(unsigned)H_UNSENT;
 	sconce__mux_begin(h);
 	sconce__mux_queue(h->mux, SCONCE_EVENT_SENT, h, NULL);
 }
@@ -122,17 +87,57 @@ queue_error(struct sconce_mux_handle *h, const struct sconce_fail *fail, const s
 	sconce__mux_queue(h->mux, SCONCE_EVENT_ERROR, h, d);
 }
 
+/* Names who is at the other end, as far as that is known. */
+static void
+put_peer(const struct sconce_mux_handle *h, const struct sconce_addr *to, char *buf, size_t size)
+{
+	struct sconce_addr a = { .len = 0 };
+
+	if (to != NULL && to->len > 0)
+		a = *to;
+	else if (sconce_peer(h->sock, &a) < 0)
+		a.len = 0;
+	if (a.len > sizeof(sa_family_t))
+		sconce_addr_text(&a, buf, size);
+	else
+		snprintf(buf, size, "fd %d", sconce_fd(h->sock));
+}
+
+static struct sconce_fail
+fail_of(const struct sconce_mux_handle *h, const char *operation, int errnum, const struct sconce_addr *to,
+	const char *what)
+{
+	struct sconce_fail fail = { .operation = operation, .errnum = errnum };
+	char peer[SCONCE_ADDR_TEXT];
+	size_t at;
+
+	put_peer(h, to, peer, sizeof(peer));
+	snprintf(fail.text, sizeof(fail.text), "%s %s", operation, peer);
+	at = strlen(fail.text);
+	snprintf(fail.text + at, sizeof(fail.text) - at, ": %s", what);
+	return fail;
+}
+
 /* The record of what has happened to the socket, or one that is made of the errno. */
 static struct sconce_fail
-failure(const struct sconce_mux_handle *h, const char *operation, int errnum)
+failure(const struct sconce_mux_handle *h, const char *operation, int errnum, const struct sconce_addr *to)
 {
 	const struct sconce_fail *known = sconce_failure(h->sock);
-	struct sconce_fail fail = { .operation = operation, .errnum = errnum };
 
 	if (known != NULL && known->errnum == errnum)
 		return *known;
-	snprintf(fail.text, sizeof(fail.text), "%s fd %d: %s", operation, sconce_fd(h->sock), sconce_strerror(errnum));
-	return fail;
+	return fail_of(h, operation, errnum, to, sconce_strerror(errnum));
+}
+
+static struct sconce_fail
+timeout_failure(const struct sconce_mux_handle *h, enum sconce_timeout_kind kind)
+{
+	const char *what = kind == SCONCE_TIMEOUT_INPUT ? "no input for" : kind == SCONCE_TIMEOUT_OUTPUT ?
+	    "no output was taken for" : "still open after";
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s %g s", what, sconce_timeout(h->sock, kind));
+	return fail_of(h, kind == SCONCE_TIMEOUT_OUTPUT ? "send" : "recv", ETIMEDOUT, NULL, text);
 }
 
 /* ---- ends ---- */
@@ -153,29 +158,47 @@ sconce__mux_unhold(struct sconce_mux_handle *h)
 	h->flags &= ~(unsigned)H_HELD;
 }
 
-void
-sconce__mux_shut(struct sconce_mux_handle *h, int reason)
+/* Datagrams that were accepted, did not leave, and no ERROR was of. */
+static uint64_t
+dgram_missing(const struct sconce_mux_handle *h)
 {
-	if (h->flags & H_FLUSH)
-		sconce__mux_flush(h);
-	sconce__mux_quiet(h);
+	const struct dgram_handle *d = SCONCE_CONTAINER_OF(h, const struct dgram_handle, h);
+
+	return sconce_dgram_queued(&d->dgram) + d->dgram.lost - d->told;
+}
+
+/* Closed, but for the fd, which waits until CLOSING has been taken. */
+static void
+close_held(struct sconce_mux_handle *h, int reason)
+{
 	if (h->kind == SCONCE_MUX_DGRAM)
-		h->missing = sconce_dgram_queued(sconce__mux_dgram(h));
+		h->missing = dgram_missing(h);
 	sconce_hold_fd(h->sock);
 	sconce_close(h->sock, reason);
 	if (h->kind == SCONCE_MUX_STREAM)
 		h->missing = h->sock->unsent;
 	h->reason = reason;
 	h->flags |= H_CLOSING | H_SHUT | H_HELD;
+}
+
+void
+sconce__mux_shut(struct sconce_mux_handle *h, int reason)
+{
+	if (h->flags & H_FLUSH)
+		sconce__mux_flush(h);
+	sconce__mux_quiet(h);
+	close_held(h, reason);
 	sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
 }
 
 void
 sconce__mux_end(struct sconce_mux_handle *h, int reason)
 {
-	unready(h);
+	sconce__mux_unready(h);
+	sconce__mux_unwatch(h);
+	sconce_pause(h->sock, SCONCE_PAUSE_APP);	/* nobody will ask for more */
 	h->reason = reason;
-	h->flags |= H_CLOSING;
+	h->flags = (h->flags | H_CLOSING) & ~(unsigned)H_BEGIN;
 	sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
 }
 
@@ -187,36 +210,41 @@ queue_left(struct sconce_mux_handle *h)
 		sconce__mux_queue(h->mux, SCONCE_EVENT_READ_LAST, h, NULL);
 }
 
-/* A stream is broken: ERROR, what was cut off, CLOSING, CLOSED. */
+/* It is broken: ERROR, what was cut off of a stream, CLOSING, CLOSED. */
 static void
-broken(struct sconce_mux_handle *h, const char *operation, int errnum, int reason)
+broken(struct sconce_mux_handle *h, const struct sconce_fail *fail, int reason)
 {
-	struct sconce_fail fail = failure(h, operation, errnum);
-
-	queue_error(h, &fail, NULL);
+	queue_error(h, fail, NULL);
 	queue_left(h);
 	sconce__mux_shut(h, reason);
+}
+
+static void
+failed(struct sconce_mux_handle *h, const char *operation, int errnum, int reason)
+{
+	struct sconce_fail fail = failure(h, operation, errnum, NULL);
+
+	broken(h, &fail, reason);
 }
 
 /* The filter has given up: what it has left, and the peer may still be told why. */
 static void
 unreadable(struct sconce_mux_handle *h, int errnum)
 {
-	struct sconce_fail fail = failure(h, "filter", errnum);
+	struct sconce_fail fail = failure(h, "filter", errnum, NULL);
 
 	queue_error(h, &fail, NULL);
 	queue_left(h);
 	sconce__mux_end(h, errnum == EMSGSIZE || errnum == ENOBUFS ? SCONCE_REASON_OVERFLOW : SCONCE_REASON_ERROR);
 }
 
-/* What sconce_stream_next() has returned when it was no record. */
-static void
-no_more(struct sconce_mux_handle *h, int r)
+void
+sconce__mux_no_more(struct sconce_mux_handle *h, int r)
 {
 	if (r == 0 || r == -EBADF)
 		return;
 	if (r != -ENODATA && h->sock->errnum != 0) {
-		broken(h, "recv", -r, SCONCE_REASON_ERROR);
+		failed(h, "recv", -r, SCONCE_REASON_ERROR);
 	} else if (r != -ENODATA) {
 		unreadable(h, -r);
 	} else {
@@ -249,6 +277,13 @@ sconce__mux_finish(struct sconce_mux_handle *h)
 	}
 }
 
+/* What may happen while output lingers, and then is the reason. */
+static bool
+is_failure(int reason)
+{
+	return reason == SCONCE_REASON_TIMEOUT || reason == SCONCE_REASON_ERROR || reason == SCONCE_REASON_CONNECT;
+}
+
 /* Every handle ends here. */
 static void
 closed(struct sconce_mux_handle *h, uint64_t missing)
@@ -256,9 +291,8 @@ closed(struct sconce_mux_handle *h, uint64_t missing)
 	if (h->flags & (H_GONE | H_CLOSED))
 		return;
 	sconce__mux_quiet(h);
-	if (h->kind != SCONCE_MUX_DGRAM)
-		h->missing = missing;
-	if (h->reason == 0 || h->sock->reason == SCONCE_REASON_TIMEOUT || h->sock->reason == SCONCE_REASON_ERROR)
+	h->missing = missing;
+	if (h->reason == 0 || (!(h->flags & H_KILLED) && is_failure(h->sock->reason)))
 		h->reason = h->sock->reason;
 	if (!(h->flags & (H_CLOSING | H_KILLED)))	/* not by us: a listener that cannot go on, a timeout, the loop's end */
 		sconce__mux_queue(h->mux, SCONCE_EVENT_CLOSING, h, NULL);
@@ -272,14 +306,15 @@ sconce__mux_let_go(struct sconce_mux_handle *h)
 	struct sconce_mux *m = h->mux;
 
 	sconce__mux_quiet(h);
-	h->flags |= H_GONE;
+	h->flags |= H_GONE | H_KILLED;
 	TAILQ_REMOVE(&m->all, h, all);
 	m->count--;
+	sconce__mux_unhold(h);
+	sconce_close(h->sock, SCONCE_REASON_LOCAL);
 	if (h->free_meta != NULL)
 		h->free_meta(h->meta);
 	h->free_meta = NULL;
-	sconce__mux_unhold(h);
-	sconce_close(h->sock, SCONCE_REASON_LOCAL);
+	sconce__mux_purge(h, false);
 	sconce_release(h->sock);
 }
 
@@ -307,9 +342,9 @@ stream_event_ready(struct sconce_stream *st)
 	struct sconce_mux_handle *h = of_stream(st);
 
 	if (!(h->flags & H_NO_INPUT))
-		sconce__mux_ready(h);
+		sconce__mux_told(h);
 	else if (st->sock.errnum != 0 && !(h->flags & H_CLOSING))
-		broken(h, "send", st->sock.errnum, SCONCE_REASON_ERROR);
+		failed(h, "send", st->sock.errnum, SCONCE_REASON_ERROR);
 }
 
 static void
@@ -326,22 +361,35 @@ stream_event_connect(struct sconce_stream *st, int errnum)
 {
 	struct sconce_mux_handle *h = of_stream(st);
 
+	if (h->flags & H_CLOSING) {		/* it was to be closed: nothing more to tell but the reason */
+		if (errnum != 0)
+			close_held(h, SCONCE_REASON_CONNECT);
+		return;
+	}
 	if (errnum == 0)
 		errnum = -sconce__mux_watch(h);
 	if (errnum == 0)
 		sconce__mux_begin(h);
 	else
-		broken(h, "connect", errnum, SCONCE_REASON_CONNECT);
+		failed(h, "connect", errnum, SCONCE_REASON_CONNECT);
+}
+
+/* But for the alarm, a timeout is an end. */
+static void
+timed_out(struct sconce_mux_handle *h, enum sconce_timeout_kind kind)
+{
+	struct sconce_fail fail;
+
+	if (kind == SCONCE_TIMEOUT_ALARM || (h->flags & H_CLOSING))
+		return;
+	fail = timeout_failure(h, kind);
+	broken(h, &fail, SCONCE_REASON_TIMEOUT);
 }
 
 static void
 stream_event_timeout(struct sconce_stream *st, enum sconce_timeout_kind kind)
 {
-	struct sconce_mux_handle *h = of_stream(st);
-
-	if (kind == SCONCE_TIMEOUT_ALARM || (h->flags & H_CLOSING))
-		return;
-	broken(h, kind == SCONCE_TIMEOUT_OUTPUT ? "send" : "recv", ETIMEDOUT, SCONCE_REASON_TIMEOUT);
+	timed_out(of_stream(st), kind);
 }
 
 static void
@@ -381,17 +429,30 @@ dgram_event_ready(struct sconce_dgram *d)
 	struct sconce_mux_handle *h = of_dgram(d);
 
 	if (!(h->flags & H_NO_INPUT))
-		sconce__mux_ready(h);
+		sconce__mux_told(h);
 }
 
 static void
 dgram_event_error(struct sconce_dgram *d, const struct sconce_dgram_error *e)
 {
 	struct sconce_mux_handle *h = of_dgram(d);
-	struct sconce_fail fail = failure(h, e->operation, e->errnum);
+	struct sconce_fail fail = failure(h, e->operation, e->errnum, &e->to);
 
-	if (!(h->flags & (H_CLOSING | H_KILLED | H_GONE)) && sconce__mux_reserve(h->mux, 0, 1) == 0)
-		queue_error(h, &fail, e);
+	if ((h->flags & (H_CLOSING | H_KILLED | H_GONE)) || sconce__mux_reserve(h->mux, 0, 1) < 0)
+		return;
+	queue_error(h, &fail, e);
+	SCONCE_CONTAINER_OF(d, struct dgram_handle, dgram)->told = d->lost;
+}
+
+void
+sconce__mux_starved(struct sconce_mux_handle *h)
+{
+	struct sconce_fail fail = fail_of(h, "recv", ENOMEM, NULL, sconce_strerror(ENOMEM));
+
+	if ((h->flags & H_STARVED) || sconce__mux_reserve(h->mux, 0, 1) < 0)
+		return;
+	queue_error(h, &fail, NULL);
+	h->flags |= H_STARVED;
 }
 
 static uint64_t
@@ -410,7 +471,13 @@ dgram_event_connect(struct sconce_dgram *d, int errnum)
 	if (errnum == 0)
 		errnum = -sconce__mux_watch(h);
 	if (errnum != 0)
-		broken(h, "connect", errnum, SCONCE_REASON_CONNECT);
+		failed(h, "connect", errnum, SCONCE_REASON_CONNECT);
+}
+
+static void
+dgram_event_timeout(struct sconce_dgram *d, enum sconce_timeout_kind kind)
+{
+	timed_out(of_dgram(d), kind);
 }
 
 static void
@@ -422,7 +489,9 @@ dgram_event_drain(struct sconce_dgram *d)
 static void
 dgram_event_close(struct sconce_dgram *d)
 {
-	closed(of_dgram(d), 0);
+	struct sconce_mux_handle *h = of_dgram(d);
+
+	closed(h, dgram_missing(h));
 }
 
 static void
@@ -437,6 +506,7 @@ const struct sconce_dgram_ops sconce__mux_dgram_ops = {
 	.event_error = dgram_event_error,
 	.session = dgram_session,
 	.event_connect = dgram_event_connect,
+	.event_timeout = dgram_event_timeout,
 	.event_drain = dgram_event_drain,
 	.event_close = dgram_event_close,
 	.destroy = dgram_destroy,
@@ -482,64 +552,3 @@ const struct sconce_listener_ops sconce__mux_listener_ops = {
 	.event_close = listener_event_close,
 	.destroy = listener_destroy,
 };
-
-/* ---- what is ready ---- */
-
-static void
-give_record(struct sconce_mux_handle *h, struct sconce_event *ev)
-{
-	struct sconce_mux *m = h->mux;
-	const struct sconce_filter *f = sconce_stream_filter(sconce__mux_stream(h));
-	bool last = (m->record.flags & SCONCE_RECORD_LAST) && sconce_filter_returns_last(f);
-
-	ev->type = last ? SCONCE_EVENT_READ_LAST : SCONCE_EVENT_READ;
-	ev->data = m->record.data;
-	ev->len = m->record.len;
-	ev->record = f != NULL ? &m->record : NULL;
-}
-
-static bool
-pull_record(struct sconce_mux_handle *h, struct sconce_event *ev)
-{
-	int r = sconce_stream_next(sconce__mux_stream(h), &h->mux->record);
-
-	if (r == 1)
-		give_record(h, ev);
-	else
-		no_more(h, r);
-	return r == 1;
-}
-
-static bool
-pull_datagram(struct sconce_mux_handle *h, struct sconce_event *ev)
-{
-	struct sconce_datagram *p = &h->mux->datagram;
-
-	if (sconce_dgram_next(sconce__mux_dgram(h), p) != 1)
-		return false;
-	ev->type = SCONCE_EVENT_READ;
-	ev->data = p->data;
-	ev->len = p->len;
-	ev->datagram = p;
-	ev->from = &p->from;
-	ev->session = p->session;
-	return true;
-}
-
-bool
-sconce__mux_pull(struct sconce_mux_handle *h, struct sconce_event *ev)
-{
-	if (h->flags & H_CAN_READ) {
-		h->flags &= ~(unsigned)H_CAN_READ;
-		ev->type = h->kind == SCONCE_MUX_LISTENER ? SCONCE_EVENT_ACCEPTING : SCONCE_EVENT_CAN_READ;
-		return true;
-	}
-	if (h->flags & H_CAN_WRITE) {
-		h->flags &= ~(unsigned)H_CAN_WRITE;
-		ev->type = SCONCE_EVENT_CAN_WRITE;
-		return true;
-	}
-	if (h->flags & (H_NO_INPUT | H_PAUSED))
-		return false;
-	return h->kind == SCONCE_MUX_DGRAM ? pull_datagram(h, ev) : pull_record(h, ev);
-}

@@ -92,7 +92,7 @@ empty_queue(struct sconce_mux *m)
 int
 sconce_mux_free(struct sconce_mux *m)
 {
-	struct sconce_mux_handle *h, *next;
+	struct sconce_mux_handle *h;
 	struct sconce_loop *loop;
 
 	if (m == NULL)
@@ -101,10 +101,9 @@ sconce_mux_free(struct sconce_mux *m)
 		return -EBUSY;
 	loop = m->own_loop ? m->loop : NULL;
 	empty_queue(m);
-	for (h = TAILQ_FIRST(&m->all); h != NULL; h = next) {
-		next = TAILQ_NEXT(h, all);
-		sconce__mux_let_go(h);
-	}
+	while ((h = TAILQ_FIRST(&m->all)) != NULL)
+		sconce__mux_let_go(h);		/* free_meta may end others, and push events */
+	empty_queue(m);
 	sconce_post_loop_remove(m->loop, turn_over, m);
 	m->freeing = true;
 	if (m->objects == 0)
@@ -151,7 +150,7 @@ static void
 tell_end(struct sconce_mux_handle *h, struct sconce_event *ev)
 {
 	ev->reason = h->reason;
-	ev->missing = ev->type == SCONCE_EVENT_CLOSED || (h->flags & H_SHUT) ? h->missing : sconce_mux_buflen(h);
+	ev->missing = h->flags & (H_SHUT | H_CLOSED) ? h->missing : sconce_mux_buflen(h);
 	if (ev->type == SCONCE_EVENT_CLOSED)
 		h->mux->last = h;
 	else if (!(h->flags & H_CLOSED))
@@ -316,7 +315,7 @@ sconce_mux_push(struct sconce_mux *m, const struct sconce_event *ev)
 {
 	struct sconce_event *copy;
 
-	if (ev->type < SCONCE_EVENT_USER)
+	if (ev->type < SCONCE_EVENT_USER || (ev->handle != NULL && ev->handle->mux != m))
 		return -EINVAL;
 	if (sconce__mux_reserve(m, 0, 1) < 0)
 		return -ENOMEM;

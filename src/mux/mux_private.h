@@ -1,7 +1,8 @@
 /* What the files of the multiplexer share.
  *
  *	open.c		makes handles: options, what an fd is, accepted connections
- *	handle.c	their hooks and ends, and what they have ready
+ *	handle.c	their hooks and ends
+ *	ready.c		what they have ready
  *	queue.c		the events that wait
  *	mux.c		hands them out, and turns the loop when there is none
  *	call.c		what else may be done to a handle
@@ -11,6 +12,7 @@
 #define MUX_PRIVATE_H
 
 #include <sconce/mux.h>
+#include <sconce/timer.h>
 #include <sconce/watch.h>
 
 #include <sys/queue.h>
@@ -35,7 +37,12 @@ enum {
 	H_GONE = 1 << 16,		/* removed, or never there: no events */
 	H_NOTSOCK = 1 << 17,
 	H_HELD = 1 << 18,		/* its fd is held */
-	H_PAUSED = 1 << 19		/* sconce_mux_pause() */
+	H_PAUSED = 1 << 19,		/* sconce_mux_pause() */
+	H_WATCHED = 1 << 20,		/* its watch runs */
+	H_LATE = 1 << 21,		/* the watch says when READY is due */
+	H_RESTS = 1 << 22,		/* not watched until somebody asks */
+	H_UNSENT = 1 << 23,		/* of datagrams: SENT is due when the queue has gone */
+	H_STARVED = 1 << 24		/* of datagrams: that there is no memory was told */
 };
 
 struct sconce_mux_handle {
@@ -51,6 +58,7 @@ struct sconce_mux_handle {
 	uint64_t missing;		/* for CLOSING and CLOSED */
 	double linger;
 	size_t queued;			/* its events in the queue */
+	unsigned told;			/* how often, since somebody has asked */
 	int reason;			/* for CLOSING and CLOSED */
 };
 
@@ -64,6 +72,8 @@ struct stream_handle {
 struct dgram_handle {
 	struct sconce_mux_handle h;
 	struct sconce_dgram dgram;
+	struct sconce_timer retry;	/* after a lack of memory */
+	uint64_t told;			/* of `lost`: those that an ERROR has told of */
 };
 
 struct listener_handle {
@@ -115,14 +125,15 @@ struct sconce_mux {
 
 /* ---- queue.c ---- */
 
-/* Makes room for `events` more, besides what each handle may still come to queue, and for all of that of `handles` new ones.  0 or -ENOMEM. */
+/* Makes room for `events` more, besides what each handle may still come to queue, and for all of that of `handles` new
+ * ones.  0 or -ENOMEM. */
 int sconce__mux_reserve(struct sconce_mux *m, size_t handles, size_t events);
 /* Queues an event for which there is room.  `detail` is the queue's. */
 void sconce__mux_queue(struct sconce_mux *m, int type, struct sconce_mux_handle *h, void *detail);
 /* Takes the first one.  False: there is none. */
 bool sconce__mux_take(struct sconce_mux *m, struct queued *out);
-/* Drops the events of a handle; with `keep_begin` not ACCEPTED and READY. */
-void sconce__mux_purge(struct sconce_mux_handle *h, bool keep_begin);
+/* Drops the events of a handle; with `keep_ends` not ACCEPTED, READY and CLOSED.  The application's own stay. */
+void sconce__mux_purge(struct sconce_mux_handle *h, bool keep_ends);
 /* The connections of a listener that is removed lose their parent. */
 void sconce__mux_orphan(const struct sconce_mux_handle *parent);
 
@@ -135,15 +146,14 @@ extern const struct sconce_listener_ops sconce__mux_listener_ops;
 struct sconce_stream *sconce__mux_stream(struct sconce_mux_handle *h);
 struct sconce_dgram *sconce__mux_dgram(struct sconce_mux_handle *h);
 
-/* Puts it on the list of those that may have something, or that are to be worked on before the loop turns. */
-void sconce__mux_ready(struct sconce_mux_handle *h);
-void sconce__mux_work(struct sconce_mux_handle *h, unsigned why);
 /* Queues SENT, and READY before it where that is due.  There is room. */
 void sconce__mux_sent(struct sconce_mux_handle *h);
 /* Queues READY where it is due. */
 void sconce__mux_begin(struct sconce_mux_handle *h);
-/* One event of what it has ready.  False: none, or it is queued now. */
-bool sconce__mux_pull(struct sconce_mux_handle *h, struct sconce_event *ev);
+/* What sconce_stream_next() has returned when it was no record. */
+void sconce__mux_no_more(struct sconce_mux_handle *h, int r);
+/* Queues, once, that there is no memory for a datagram. */
+void sconce__mux_starved(struct sconce_mux_handle *h);
 /* The work. */
 void sconce__mux_flush(struct sconce_mux_handle *h);
 void sconce__mux_finish(struct sconce_mux_handle *h);
@@ -155,15 +165,32 @@ void sconce__mux_shut(struct sconce_mux_handle *h, int reason);
 void sconce__mux_unhold(struct sconce_mux_handle *h);
 /* It is over, without events; forgets it, and frees it when its socket is gone. */
 void sconce__mux_let_go(struct sconce_mux_handle *h);
-/* Off all lists, as it was before it was managed. */
+
+/* ---- ready.c ---- */
+
+/* Puts it on the list of those that may have something, or that are to be worked on before the loop turns. */
+void sconce__mux_ready(struct sconce_mux_handle *h);
+void sconce__mux_work(struct sconce_mux_handle *h, unsigned why);
+/* Off the first; off both, as it was before it was managed. */
+void sconce__mux_unready(struct sconce_mux_handle *h);
 void sconce__mux_quiet(struct sconce_mux_handle *h);
+/* A hook has found that it may have something. */
+void sconce__mux_told(struct sconce_mux_handle *h);
+/* It is asked for, and watched again. */
+void sconce__mux_wake(struct sconce_mux_handle *h);
+/* Starts its watch, if it needs one and is connected (0 or -errno); changes it to what the flags say; ends it. */
+int sconce__mux_watch(struct sconce_mux_handle *h);
+void sconce__mux_rewatch(struct sconce_mux_handle *h);
+void sconce__mux_unwatch(struct sconce_mux_handle *h);
+/* Readies the timer of a datagram socket that there is no memory for. */
+void sconce__mux_prepare_retry(struct sconce_mux_handle *h);
+/* One event of what it has ready.  False: none, or it is queued now. */
+bool sconce__mux_pull(struct sconce_mux_handle *h, struct sconce_event *ev);
 
 /* ---- open.c ---- */
 
 /* The listener's accept hook: makes a handle of a connection. */
 int sconce__mux_accept(struct listener_handle *l, int fd, const struct sconce_addr *peer);
-/* Starts what a handle needs to watch besides its socket, when that has an fd.  0 or -errno. */
-int sconce__mux_watch(struct sconce_mux_handle *h);
 
 /* ---- mux.c ---- */
 

@@ -52,6 +52,8 @@ handle_new(struct sconce_mux *m, enum sconce_mux_kind kind, const struct sconce_
 	h->session = o->session;
 	h->linger = o->linger > 0 ? o->linger : 30;
 	h->meta = o->meta;
+	if (kind == SCONCE_MUX_DGRAM)
+		sconce__mux_prepare_retry(h);
 	if (kind == SCONCE_MUX_LISTENER)
 		h->flags = o->manual_accept ? H_NO_INPUT | H_MANUAL_READ : 0;
 	else
@@ -128,66 +130,45 @@ init_listener(struct sconce_mux_handle *h, const char *endpoint, int fd, const s
 	return 0;
 }
 
-/* ---- what is watched besides ---- */
-
-static void
-watch_ready(struct sconce_watch *w, unsigned events, void *arg)
-{
-	struct sconce_mux_handle *h = arg;
-
-	if ((h->flags & H_BEGIN) && (events & (SCONCE_WRITE | SCONCE_HUP))) {
-		sconce__mux_begin(h);
-		sconce_watch_stop(w);
-		return;
-	}
-	if ((h->flags & H_MANUAL_READ) && (events & (SCONCE_READ | SCONCE_HUP)))
-		h->flags |= H_CAN_READ;
-	if ((h->flags & H_MANUAL_WRITE) && (events & SCONCE_WRITE))
-		h->flags |= H_CAN_WRITE;
-	sconce__mux_ready(h);
-}
-
-int
-sconce__mux_watch(struct sconce_mux_handle *h)
-{
-	unsigned events = (h->flags & H_MANUAL_READ ? SCONCE_READ : 0u) | (h->flags & H_MANUAL_WRITE ? SCONCE_WRITE : 0u);
-
-	return events != 0 ? sconce_watch_start(h->watch, h->mux->loop, sconce_fd(h->sock), events, watch_ready, h) : 0;
-}
-
 /* READY: now, when a connect that goes on has succeeded, or when the kernel takes something. */
 static int
-watch_begin(struct sconce_mux_handle *h)
+expect_ready(struct sconce_mux_handle *h)
 {
-	struct pollfd p = { .fd = sconce_fd(h->sock), .events = POLLOUT };
+	struct pollfd p = { .fd = sconce_fd(h->sock), .events = POLLIN | POLLOUT };
 	struct sconce_addr peer;
+	bool over;
 
 	if (h->kind != SCONCE_MUX_STREAM || (h->flags & (H_NO_OUTPUT | H_MANUAL_WRITE)))
 		return 0;
 	h->flags |= H_BEGIN;
-	if (!(h->flags & H_NOTSOCK) && sconce_peer(h->sock, &peer) == -ENOTCONN)
+	poll(&p, 1, 0);
+	over = (p.revents & (POLLIN | POLLHUP | POLLERR)) == (POLLIN | POLLHUP);	/* it has no peer either, but input */
+	if (!(h->flags & H_NOTSOCK) && !over && sconce_peer(h->sock, &peer) == -ENOTCONN)
 		return sconce_connecting(h->sock);
-	if (poll(&p, 1, 0) == 1) {
+	if (p.revents & ~POLLIN)
 		sconce__mux_begin(h);
-		return 0;
-	}
-	if (h->watch == NULL)
-		h->watch = calloc(1, sizeof(*h->watch));
-	return h->watch == NULL ? -ENOMEM :
-	    sconce_watch_start(h->watch, h->mux->loop, p.fd, SCONCE_WRITE, watch_ready, h);
+	else
+		h->flags |= H_LATE;
+	return 0;
 }
 
 /* ---- fds ---- */
 
-/* Whether the options mean something, alone and for this kind. */
-static bool
-agree(const struct sconce_mux_options *o, enum sconce_mux_kind kind)
+/* What is wrong with the options, alone or for this kind; NULL: nothing. */
+static const char *
+contradiction(const struct sconce_mux_options *o, enum sconce_mux_kind kind)
 {
-	bool filtered = o->filter != NULL || o->out_filter != NULL;
-
 	if (o->stream && o->datagram)
-		return false;
-	return kind == SCONCE_MUX_DGRAM ? !o->listen && !o->stream && !filtered : !o->datagram;
+		return "it cannot be a stream and of datagrams";
+	if (o->datagram && kind != SCONCE_MUX_DGRAM)
+		return "what listens is not of datagrams";
+	if (kind != SCONCE_MUX_DGRAM)
+		return NULL;
+	if (o->stream)
+		return "it is of datagrams, and no stream";
+	if (o->listen)
+		return "a datagram socket does not listen (the option)";
+	return o->filter != NULL || o->out_filter != NULL ? "a filter needs a stream; a datagram is a record" : NULL;
 }
 
 /* What `fd` is, unless the options say so. */
@@ -206,7 +187,7 @@ kind_of(int fd, const struct sconce_mux_options *o, enum sconce_mux_kind *kind_o
 		*kind_out = SCONCE_MUX_DGRAM;
 	else
 		*kind_out = SCONCE_MUX_STREAM;
-	return agree(o, *kind_out) ? 0 : -EINVAL;
+	return contradiction(o, *kind_out) == NULL ? 0 : -EINVAL;
 }
 
 /* Only what is added by hand is looked for: accepted and connected ones do not come here. */
@@ -238,7 +219,6 @@ init(struct sconce_mux_handle *h, int fd, const struct sconce_mux_options *o)
 static int
 take_back(struct sconce_mux_handle *h, int r)
 {
-	sconce__mux_purge(h, false);
 	sconce__mux_quiet(h);
 	sconce_detach(h->sock, NULL, 0, NULL);
 	sconce__mux_let_go(h);
@@ -283,9 +263,9 @@ sconce_mux_add(struct sconce_mux *m, int fd, const struct sconce_mux_options *op
 		r = adopt(m, fd, kind, is_socket, o, &h);
 	if (r < 0)
 		return r;
-	r = sconce__mux_watch(h);
+	r = expect_ready(h);
 	if (r == 0)
-		r = watch_begin(h);
+		r = sconce__mux_watch(h);
 	if (r < 0)
 		return take_back(h, r);
 	h->free_meta = o->free_meta;
@@ -333,17 +313,17 @@ is_datagram(const char *endpoint, unsigned role, const struct sconce_mux_options
 		return r;
 	if (list[0].type == 0 && sconce_fd_info(list[0].fd, &info) == 0)
 		list[0].type = info.type;
-	return o->datagram || list[0].type == SOCK_DGRAM;
+	return o->datagram || list[0].type == SOCK_DGRAM || list[0].type == SOCK_RAW;
 }
 
+/* With `why` the options are wrong, otherwise something has failed. */
 static int
-refuse(struct sconce_fail *fail_out, const char *endpoint, int errnum)
+refuse(struct sconce_fail *fail_out, const char *endpoint, int errnum, const char *why)
 {
 	if (fail_out == NULL)
 		return -errnum;
-	*fail_out = (struct sconce_fail){ .operation = errnum == EINVAL ? "parse" : "socket", .errnum = errnum };
-	snprintf(fail_out->text, sizeof(fail_out->text), "%s: %s", endpoint,
-		errnum == EINVAL ? "the options do not go together" : sconce_strerror(errnum));
+	*fail_out = (struct sconce_fail){ .operation = why != NULL ? "parse" : "socket", .errnum = errnum };
+	snprintf(fail_out->text, sizeof(fail_out->text), "%s: %s", endpoint, why != NULL ? why : sconce_strerror(errnum));
 	return -errnum;
 }
 
@@ -375,7 +355,7 @@ bind_endpoint(struct sconce_mux *m, const char *endpoint, const struct sconce_mu
 	int r = handle_unopened(m, SCONCE_MUX_DGRAM, o, &h);
 
 	if (r < 0)
-		return refuse(fail_out, endpoint, -r);
+		return refuse(fail_out, endpoint, -r, NULL);
 	r = sconce_bind(h->sock, endpoint, fail_out);
 	if (r < 0) {
 		sconce__mux_let_go(h);
@@ -393,7 +373,7 @@ listen_endpoint(struct sconce_mux *m, const char *endpoint, const struct sconce_
 	int r;
 
 	if (h == NULL)
-		return refuse(fail_out, endpoint, ENOMEM);
+		return refuse(fail_out, endpoint, ENOMEM, NULL);
 	r = init_listener(h, endpoint, -1, o, fail_out);
 	if (r < 0) {
 		handle_free(h);
@@ -411,18 +391,20 @@ sconce_mux_listen(struct sconce_mux *m, const char *endpoint, const struct sconc
 	const struct sconce_mux_options *o = opts != NULL ? opts : &m->defaults;
 	int datagram = is_datagram(endpoint, SCONCE_ENDPOINT_LISTEN, o, fail_out), r;
 	struct sconce_mux_handle *h = NULL;
+	const char *why;
 
 	if (datagram < 0)
 		return datagram;
-	if (!agree(o, datagram ? SCONCE_MUX_DGRAM : SCONCE_MUX_LISTENER))
-		return refuse(fail_out, endpoint, EINVAL);
+	why = contradiction(o, datagram ? SCONCE_MUX_DGRAM : SCONCE_MUX_LISTENER);
+	if (why != NULL)
+		return refuse(fail_out, endpoint, EINVAL, why);
 	r = datagram ? bind_endpoint(m, endpoint, o, &h, fail_out) : listen_endpoint(m, endpoint, o, &h, fail_out);
 	if (r < 0)
 		return r;
 	r = sconce__mux_watch(h);
 	if (r < 0) {
 		sconce__mux_let_go(h);
-		return refuse(fail_out, endpoint, -r);
+		return refuse(fail_out, endpoint, -r, NULL);
 	}
 	h->free_meta = o->free_meta;
 	if (handle_out != NULL)
@@ -438,14 +420,16 @@ sconce_mux_connect(struct sconce_mux *m, const char *endpoint, const struct scon
 	int datagram = is_datagram(endpoint, SCONCE_ENDPOINT_CONNECT, o, fail_out), r;
 	enum sconce_mux_kind kind = datagram ? SCONCE_MUX_DGRAM : SCONCE_MUX_STREAM;
 	struct sconce_mux_handle *h;
+	const char *why;
 
 	if (datagram < 0)
 		return datagram;
-	if (!agree(o, kind) || o->listen)
-		return refuse(fail_out, endpoint, EINVAL);
+	why = o->listen ? "what connects does not listen" : contradiction(o, kind);
+	if (why != NULL)
+		return refuse(fail_out, endpoint, EINVAL, why);
 	r = handle_unopened(m, kind, o, &h);
 	if (r < 0)
-		return refuse(fail_out, endpoint, -r);
+		return refuse(fail_out, endpoint, -r, NULL);
 	r = sconce_connect(h->sock, endpoint);
 	if (r < 0) {
 		const struct sconce_fail *fail = sconce_failure(h->sock);
@@ -453,7 +437,7 @@ sconce_mux_connect(struct sconce_mux *m, const char *endpoint, const struct scon
 		if (fail_out != NULL && fail != NULL)
 			*fail_out = *fail;
 		else
-			refuse(fail_out, endpoint, -r);
+			refuse(fail_out, endpoint, -r, NULL);
 		sconce__mux_let_go(h);
 		return r;
 	}

@@ -73,13 +73,14 @@ drop(struct sconce_mux *m, struct queued *q)
 	m->dropped++;
 }
 
-/* What is still right of an event of `h`.  The application's own stay; what they say of the handle does only while it is there. */
+/* What is still right of an event of `h`.  The application's own stay; what they say of the handle does only while it is
+ * there. */
 static void
-purge_one(struct sconce_mux_handle *h, struct queued *q, bool keep_begin)
+purge_one(struct sconce_mux_handle *h, struct queued *q, bool keep_ends)
 {
-	bool begin = q->type == SCONCE_EVENT_ACCEPTED || q->type == SCONCE_EVENT_READY;
+	bool end = q->type == SCONCE_EVENT_ACCEPTED || q->type == SCONCE_EVENT_READY || q->type == SCONCE_EVENT_CLOSED;
 
-	if (keep_begin && (begin || q->type >= SCONCE_EVENT_USER))
+	if (keep_ends && (end || q->type >= SCONCE_EVENT_USER))
 		return;
 	h->queued--;
 	if (q->type >= SCONCE_EVENT_USER)
@@ -89,13 +90,13 @@ purge_one(struct sconce_mux_handle *h, struct queued *q, bool keep_begin)
 }
 
 void
-sconce__mux_purge(struct sconce_mux_handle *h, bool keep_begin)
+sconce__mux_purge(struct sconce_mux_handle *h, bool keep_ends)
 {
 	struct sconce_mux *m = h->mux;
 
 	for (size_t i = 0; i < m->len && h->queued > 0; i++)
 		if (at(m, i)->handle == h)
-			purge_one(h, at(m, i), keep_begin);
+			purge_one(h, at(m, i), keep_ends);
 }
 
 void

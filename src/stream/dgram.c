@@ -25,7 +25,7 @@ family_of(struct sconce_loop *l, int fd)
 	socklen_t len = sizeof(int);
 
 	r = sconce_raw_getsockopt(l, fd, SOL_SOCKET, SO_TYPE, &type, &len);
-	if (r == -ENOTSOCK || (r == 0 && type != SOCK_DGRAM))
+	if (r == -ENOTSOCK || (r == 0 && type != SOCK_DGRAM && type != SOCK_RAW))
 		return -EPROTOTYPE;
 	if (r == 0)
 		r = sconce_raw_getsockopt(l, fd, SOL_SOCKET, SO_DOMAIN, &family, &len);
