@@ -69,7 +69,8 @@ keep_peer(int fd)
 static void
 open_one(void)
 {
-	struct sconce_mux_options o = { .filter = roll(2) ? some_lines : NULL, .manual_read = roll(8) == 0, .linger = 0.01 };
+	struct sconce_mux_options o = { .filter = roll(2) ? some_lines : NULL, .manual_read = roll(8) == 0,
+		.manual_write = roll(12) == 0, .linger = 0.01 };
 	struct sconce_mux_handle *h;
 	struct life *l = free_slot();
 	int fds[2];
@@ -96,7 +97,7 @@ use_handle(struct life *l)
 {
 	static const char data[100000] = "one\ntwo\n";
 
-	switch (roll(12)) {
+	switch (roll(15)) {
 	case 0:
 		sconce_mux_close(l->h);
 		break;
@@ -119,6 +120,15 @@ use_handle(struct life *l)
 	case 6:
 		if (l->stream && sconce_mux_fd(l->h) >= 0)
 			sconce_set_timeout(sconce_mux_sock(l->h), SCONCE_TIMEOUT_LIFETIME, 0.001);
+		break;
+	case 7:
+		sconce_mux_pause(l->h);
+		break;
+	case 8:
+		sconce_mux_resume(l->h);
+		break;
+	case 9:
+		sconce_mux_close_flush(l->h, 0.01);
 		break;
 	default:
 		sconce_mux_send(l->h, data, 8);
@@ -248,6 +258,8 @@ START_TEST(test_mux_random_use_keeps_the_order)
 			use_peer((int)roll(PEERS));
 		else if (l->h != NULL && l->closed == 0)
 			use_handle(l);
+		for (int turns = roll(8) == 0 ? 5 : 0; turns > 0; turns--)	/* by others: handles rest */
+			sconce_loop_step(sconce_mux_loop(m), 0);
 		take((int)roll(6));
 		if (i % 500 == 0)
 			sconce_verify(sconce_mux_loop(m));

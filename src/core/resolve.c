@@ -69,7 +69,7 @@ sconce_resolver_default(void *arg, const char *host, const char *service, int fa
 	struct sconce_addr *addrs_out, size_t max)
 {
 	struct addrinfo hints = { .ai_family = family, .ai_socktype = type }, *list;
-	bool any = strcmp(host, "*") == 0;
+	bool any = strcmp(host, "*") == 0, local;
 	int r;
 
 	(void)arg;
@@ -80,7 +80,13 @@ sconce_resolver_default(void *arg, const char *host, const char *service, int fa
 		hints.ai_flags |= AI_ADDRCONFIG;
 	if (any && family == AF_UNSPEC)
 		hints.ai_family = AF_INET6;		/* for every address, see bind.c */
-	r = getaddrinfo(any ? NULL : host, service, &hints, &list);
+	/* what is below localhost, and localhost where no file knows it, is this host, and no nameserver's business (RFC 6761, 6.3) */
+	local = sconce__is_localhost(host);
+	r = local && strlen(host) > 9 ? EAI_NONAME : getaddrinfo(any ? NULL : host, service, &hints, &list);
+	if (r != 0 && local) {
+		hints.ai_flags = 0;
+		r = getaddrinfo(NULL, service, &hints, &list);
+	}
 	if (r != 0)
 		return r;
 	r = take_addrs(list, addrs_out, max);
@@ -330,11 +336,32 @@ answered(struct sconce_loop *l, void *arg, int status)
 	tell(u, r);
 }
 
+/* The addresses of localhost where no file knows it. */
+static int
+loopback(struct sconce__lookup *u)
+{
+	in_port_t port = htons((uint16_t)u->port);
+	int n = 0;
+
+	memset(u->addrs, 0, 2 * sizeof(u->addrs[0]));
+	if (u->q.family != AF_INET) {
+		u->addrs[n].in6 = (struct sockaddr_in6){ .sin6_family = AF_INET6, .sin6_port = port, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+		u->addrs[n++].len = sizeof(struct sockaddr_in6);
+	}
+	if (u->q.family != AF_INET6) {
+		u->addrs[n].in = (struct sockaddr_in){ .sin_family = AF_INET, .sin_port = port, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		u->addrs[n++].len = sizeof(struct sockaddr_in);
+	}
+	return n;
+}
+
 void
 sconce__query_ended(struct sconce__lookup *u, int status)
 {
 	struct sconce__call *end = u->end;
 
+	if (status == 0 && u->count < 0 && sconce__is_localhost(u->q.host))
+		u->count = loopback(u);
 	u->end = NULL;
 	end->status = status;
 	sconce__call_push(u->loop, end);

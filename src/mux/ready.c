@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 
 enum { TOLD_MOST = 3 };				/* two turns of others are no reason to unwatch it */
 static const double retry_seconds = 0.05;	/* when there was no memory to receive into */
