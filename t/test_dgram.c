@@ -211,6 +211,34 @@ START_TEST(test_dgram_pause_keeps_rest_of_batch)
 }
 END_TEST
 
+static void
+pause_own(struct peer *p, const struct sconce_datagram *g)
+{
+	(void)g;
+	sconce_watch_read(&p->dg.sock, false);
+}
+
+/* One at a time: a batch that a single recvmmsg brought is handed on as slowly as the application likes, in order. */
+START_TEST(test_dgram_pause_at_each_of_batch)
+{
+	open_a(&peer_ops, NULL);
+	a.on_datagram = pause_own;
+	for (int i = 0; i < 6; i++)
+		plain_send(plain, NULL, "012345" + i, 1);
+	for (unsigned i = 0; i < 6; i++) {
+		KIT_UNTIL(a.got_count == i + 1);
+		kit_settle();
+		ck_assert_uint_eq(a.got_count, i + 1);
+		ck_assert_int_eq(a.got[i].data[0], '0' + (int)i);
+		ck_assert_uint_eq(calls.recvmmsg, 1);
+		sconce_watch_read(&a.dg.sock, true);
+	}
+	kit_settle();
+	ck_assert_uint_eq(a.dg.received, 6);
+	close_a();
+}
+END_TEST
+
 /* The same when nothing new ever comes: what waits in memory makes the event itself. */
 START_TEST(test_dgram_resume_without_new_input_gives_rest)
 {
@@ -466,6 +494,31 @@ START_TEST(test_dgram_flush_sends_now)
 	kit_settle();
 	ck_assert_int_eq(sconce_dgram_flush(&b.dg), -EPIPE);
 	ck_assert_int_eq(peer_text(&b, "later"), -EPIPE);
+	close_a();
+}
+END_TEST
+
+static void
+reply_flush(struct peer *p, const struct sconce_datagram *g)
+{
+	answer(p, g);
+	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_SENT);
+	ck_assert_uint_eq(p->dg.sent, p->got_count);
+	p->n += plain_gets(plain, "ask");
+}
+
+/* In the socket's own hook too, where it would leave at the end of the batch. */
+START_TEST(test_dgram_flush_in_hook_sends_now)
+{
+	open_a(&peer_ops, NULL);
+	a.on_datagram = reply_flush;
+	for (int i = 0; i < 3; i++)
+		plain_send(plain, NULL, "ask", 3);
+	KIT_UNTIL(a.got_count == 3);
+	ck_assert_int_eq(a.n, 3);
+	ck_assert_uint_eq(calls.sendmmsg, 3);
+	kit_settle();
+	ck_assert_str_eq(a.log, "D");
 	close_a();
 }
 END_TEST
@@ -912,6 +965,7 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_close_in_hook_ends_batch);
 	tcase_add_test(t, test_dgram_close_in_hook_sends_what_was_gathered);
 	tcase_add_test(t, test_dgram_pause_keeps_rest_of_batch);
+	tcase_add_test(t, test_dgram_pause_at_each_of_batch);
 	tcase_add_test(t, test_dgram_resume_without_new_input_gives_rest);
 	tcase_add_test(t, test_dgram_close_while_rest_waits);
 	tcase_add_loop_test(t, test_dgram_session_key_comes_along, 0, 2);
@@ -927,6 +981,7 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_send_outside_leaves_together_in_order);
 	tcase_add_test(t, test_dgram_send_from_another_hook_leaves_in_turn);
 	tcase_add_test(t, test_dgram_flush_sends_now);
+	tcase_add_test(t, test_dgram_flush_in_hook_sends_now);
 	tcase_add_test(t, test_dgram_stream_calls_are_refused);
 	tcase_add_test(t, test_dgram_stream_calls_are_refused_in_hook);
 	tcase_add_test(t, test_dgram_reply_leaves_from_where_it_came);

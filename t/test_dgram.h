@@ -192,6 +192,7 @@ struct peer {
 	void (*on_ready)(struct peer *p);
 	void (*on_error)(struct peer *p, const struct sconce_dgram_error *e);
 	void (*on_drain)(struct peer *p), (*on_low)(struct peer *p), (*on_high)(struct peer *p);
+	void (*on_connect)(struct peer *p, int errnum);
 	void *arg;
 	int n;
 };
@@ -305,6 +306,8 @@ peer_event_connect(struct sconce_dgram *d, int errnum)
 {
 	peer_note(peer_of(d), 'C');
 	peer_of(d)->connect_errnum = errnum;
+	if (peer_of(d)->on_connect != NULL)
+		peer_of(d)->on_connect(peer_of(d), errnum);
 }
 
 static void

@@ -174,6 +174,35 @@ close_in_error(struct peer *p, const struct sconce_dgram_error *e)
 	sconce_close(&p->dg.sock, SCONCE_REASON_LOCAL);
 }
 
+static void
+flush_in_error(struct peer *p, const struct sconce_dgram_error *e)
+{
+	(void)e;
+	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_SENT);
+}
+
+/* The hook may flush: the datagram whose send met the error leaves in that call, and the error is told once. */
+START_TEST(test_dgram_errqueue_hook_flushes)
+{
+	struct sconce_dgram_options opts = { .errors = true, .batch = 1 };
+
+	nobody = plain_nobody("127.0.0.1");
+	far = plain_bound("127.0.0.1", &far_addr);
+	peer_init(&b, &peer_ops, plain_bound("127.0.0.1", NULL), &opts);
+	b.on_error = flush_in_error;
+	sconce_dgram_sendto(&b.dg, &nobody, "bad", 3);
+	sconce_dgram_sendto(&b.dg, &far_addr, "good", 4);	/* the next call: what came back fails it */
+	KIT_UNTIL(b.err_count == 1 && b.dg.sent == 2);
+	kit_settle();
+	ck_assert_str_eq(b.log, "E");
+	ck_assert_str_eq(b.errs[0].operation, "icmp");
+	ck_assert_uint_eq(b.dg.lost, 0);
+	ck_assert(plain_gets(far, "good") && plain_empty(far));
+	close(far);
+	peer_close(&b);
+}
+END_TEST
+
 /* HZ-1: the hook may close in the midst of the queue. */
 START_TEST(test_dgram_errqueue_hook_closes)
 {
@@ -403,6 +432,35 @@ START_TEST(test_dgram_receive_error_is_got_past)
 END_TEST
 
 static void
+pause_in_error(struct peer *p, const struct sconce_dgram_error *e)
+{
+	(void)e;
+	sconce_watch_read(&p->dg.sock, false);
+}
+
+/* event_error may pause: the batch received behind the error waits, all of it, and comes when reading goes on. */
+START_TEST(test_dgram_receive_error_hook_pauses)
+{
+	peer_init(&b, &peer_ops, plain_bound("127.0.0.1", &far_addr), NULL);
+	b.on_error = pause_in_error;
+	far = plain_connected(&far_addr);
+	calls.recv_errno = EHOSTUNREACH;
+	for (int i = 0; i < 3; i++)
+		plain_send(far, NULL, "012" + i, 1);
+	KIT_UNTIL(b.err_count == 1);
+	kit_settle();
+	ck_assert_uint_eq(b.got_count, 0);
+	sconce_watch_read(&b.dg.sock, true);
+	KIT_UNTIL(b.got_count == 3);
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(b.got[i].data[0], '0' + i);
+	ck_assert_str_eq(b.log, "ED");
+	close(far);
+	peer_close(&b);
+}
+END_TEST
+
+static void
 pull_all(struct peer *p)
 {
 	struct sconce_datagram g;
@@ -478,6 +536,7 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_errqueue_dual);
 	tcase_add_loop_test(t, test_dgram_errqueue_many, 0, 2);
 	tcase_add_test(t, test_dgram_errqueue_hook_closes);
+	tcase_add_test(t, test_dgram_errqueue_hook_flushes);
 	tcase_add_loop_test(t, test_dgram_errors_do_not_spin, 0, 5);
 
 	t = kit_case(suite, "others");
@@ -486,6 +545,7 @@ t_suite(void)
 	tcase_add_loop_test(t, test_dgram_errqueue_other_entries_are_passed_over, 0, 3);
 	tcase_add_test(t, test_dgram_unix_emsgsize);
 	tcase_add_test(t, test_dgram_receive_error_is_got_past);
+	tcase_add_test(t, test_dgram_receive_error_hook_pauses);
 	tcase_add_test(t, test_dgram_next_error_is_told_from_loop);
 	tcase_add_loop_test(t, test_dgram_shutdown_of_the_fd_does_not_spin, 0, 4);
 	return suite;

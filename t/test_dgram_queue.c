@@ -14,6 +14,14 @@ open_b(const struct sconce_dgram_options *opts)
 	memset(&calls, 0, sizeof(calls));
 }
 
+/* `b` has no fd yet; it is to be connected to `far`. */
+static void
+open_b_unconnected(const struct sconce_dgram_options *opts)
+{
+	far = plain_bound("127.0.0.1", &far_addr);
+	peer_init(&b, &peer_ops, -1, opts);
+}
+
 static void
 close_b(void)
 {
@@ -355,12 +363,17 @@ END_TEST
 static void
 send_in_error(struct peer *p, const struct sconce_dgram_error *e)
 {
-	(void)e;
 	ck_assert_int_eq(peer_text(p, "instead"), SCONCE_GATHERED);
-	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_GATHERED);
+	if (p->n == 0)
+		return;
+	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_SENT);
+	ck_assert_uint_eq(p->dg.sent, p->n == 1 ? 2 : 1);
+	ck_assert_int_eq(peer_text(p, "more"), SCONCE_GATHERED);	/* not where e->data is */
+	ck_assert_uint_eq(e->len, 3);
+	ck_assert_mem_eq(e->data, "bad", 3);
 }
 
-/* event_error may send: it goes behind the rest. */
+/* event_error may send: it goes behind the rest.  And flush (1), also with nothing queued behind the failed one (2). */
 START_TEST(test_dgram_error_hook_sends)
 {
 	struct sconce_addr wrong = { .in = { .sin_family = AF_INET, .sin_port = htons(9),
@@ -368,11 +381,78 @@ START_TEST(test_dgram_error_hook_sends)
 
 	open_b(NULL);
 	b.on_error = send_in_error;
+	b.n = _i;
 	sconce_dgram_sendto(&b.dg, &wrong, "bad", 3);
-	peer_text(&b, "good");
-	KIT_UNTIL(b.dg.sent == 2);
-	ck_assert(plain_gets(far, "good") && plain_gets(far, "instead"));
+	if (_i != 2)
+		peer_text(&b, "good");
+	kit_settle();
+	ck_assert(_i == 2 || plain_gets(far, "good"));
+	ck_assert(plain_gets(far, "instead"));
+	ck_assert(_i == 0 || plain_gets(far, "more"));
+	ck_assert(plain_empty(far));
 	ck_assert_uint_eq(b.err_count, 1);
+	ck_assert_uint_eq(b.dg.lost, 1);
+	ck_assert_uint_eq(sconce_dgram_queued(&b.dg), 0);
+	close_b();
+}
+END_TEST
+
+static void
+flush_bad(struct peer *p, const struct sconce_datagram *g)
+{
+	struct sconce_addr wrong = { .in = { .sin_family = AF_INET, .sin_port = htons(9),
+		.sin_addr.s_addr = htonl(0x7fffffff) }, .len = sizeof(wrong.in) };
+
+	(void)g;
+	peer_text(p, "before");
+	sconce_dgram_sendto(&p->dg, &wrong, "bad", 3);
+	peer_text(p, "behind");
+	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_GATHERED);
+	ck_assert_uint_eq(p->err_count, 0);
+	ck_assert_uint_eq(p->dg.sent, 1);
+	ck_assert_uint_eq(sconce_dgram_queued(&p->dg), 2);
+}
+
+/* A flush in a hook runs no other: one that fails stays at the front, and is told when the hook has returned. */
+START_TEST(test_dgram_flush_in_hook_tells_errors_from_loop)
+{
+	struct sconce_addr own;
+
+	open_b(NULL);
+	b.on_datagram = flush_bad;
+	ck_assert_int_eq(sconce_local(&b.dg.sock, &own), 0);
+	plain_send(far, &own, "go", 2);
+	KIT_UNTIL(b.err_count == 1);
+	kit_settle();
+	ck_assert_str_eq(b.log, "DE");
+	ck_assert_mem_eq(b.errs[0].data, "bad", 3);
+	ck_assert(plain_gets(far, "before") && plain_gets(far, "behind"));
+	ck_assert_uint_eq(b.dg.lost, 1);
+	close_b();
+}
+END_TEST
+
+static void
+flush_all(struct peer *p)
+{
+	while (sconce_dgram_flush(&p->dg) == SCONCE_GATHERED)
+		plain_drain(far);
+	p->n += sconce_dgram_queued(&p->dg) == 0;
+}
+
+/* A queue that event_high flushes is below the low mark: that is told, later. */
+START_TEST(test_dgram_flush_in_high_hook_is_followed_by_low)
+{
+	static char buf[30000];
+
+	open_b(&(struct sconce_dgram_options){ .high = 100000 });
+	b.on_high = flush_all;
+	for (int i = 0; i < 100; i++)		/* more than leaves in one turn */
+		ck_assert_int_eq(sconce_dgram_send(&b.dg, buf, sizeof(buf)), SCONCE_GATHERED);
+	KIT_UNTIL(b.n == 1);
+	kit_settle();
+	ck_assert_str_eq(b.log, "GL");
+	ck_assert_uint_eq(b.dg.sent, 100);
 	close_b();
 }
 END_TEST
@@ -490,6 +570,103 @@ START_TEST(test_dgram_connect_failure_loses)
 	ck_assert_int_eq(sconce_connect(&b.dg.sock, endpoint), 0);
 	KIT_UNTIL(b.dg.sent == 1);
 	ck_assert(plain_gets(far, "two"));
+	close_b();
+}
+END_TEST
+
+static void
+flush_in_connect(struct peer *p, int errnum)
+{
+	ck_assert_int_eq(errnum, 0);
+	ck_assert_int_eq(peer_text(p, "while"), SCONCE_GATHERED);
+	ck_assert_int_eq(sconce_dgram_flush(&p->dg), SCONCE_SENT);
+	ck_assert_uint_eq(p->dg.sent, 2);
+}
+
+/* event_connect may flush what waited for it; event_drain follows all the same. */
+START_TEST(test_dgram_flush_in_connect_hook)
+{
+	open_b_unconnected(NULL);
+	b.on_connect = flush_in_connect;
+	ck_assert_int_eq(peer_text(&b, "early"), SCONCE_QUEUED);
+	ck_assert_int_eq(sconce_connect_addr(&b.dg.sock, &far_addr), 0);
+	KIT_UNTIL(b.dg.sent == 2);
+	kit_settle();
+	ck_assert(plain_gets(far, "early") && plain_gets(far, "while"));
+	ck_assert_str_eq(b.log, "CF");
+	close_b();
+}
+END_TEST
+
+static void
+produce(struct peer *p)
+{
+	if (p->n > 0)
+		return;
+	p->n = peer_text(p, "two") == SCONCE_QUEUED ? 1 : 2;
+}
+
+static void
+connect_again(struct peer *p, int errnum)
+{
+	if (errnum == 0)
+		return;
+	ck_assert_int_eq(sconce_connect_addr(&p->dg.sock, &far_addr), 0);
+	if (p->arg != NULL)
+		produce(p);
+}
+
+/* Whoever produces by event_drain alone is not left waiting by a connect that fails: what was queued is dropped, the
+ * marks and event_drain follow event_connect, and when it connects again (later; in the hook; in the hook, sending
+ * there) all is as at first. */
+START_TEST(test_dgram_connect_failure_drains)
+{
+	open_b_unconnected(&(struct sconce_dgram_options){ .high = 4, .low = 3 });
+	b.on_drain = produce;
+	b.on_connect = _i == 0 ? NULL : connect_again;
+	b.arg = _i == 2 ? &b : NULL;
+	ck_assert_int_eq(peer_text(&b, "lost one"), SCONCE_QUEUED);
+	ck_assert_int_eq(sconce_connect(&b.dg.sock, "udp://255.255.255.255:9"), 0);	/* EACCES */
+	KIT_UNTIL(strchr(b.log, 'C') != NULL);
+	if (_i == 0) {
+		kit_settle();
+		ck_assert_str_eq(b.log, "GCLF");
+		ck_assert_int_eq(b.n, 1);
+		ck_assert_int_eq(sconce_connect_addr(&b.dg.sock, &far_addr), 0);
+	}
+	KIT_UNTIL(b.dg.sent == 1);
+	kit_settle();
+	ck_assert_str_eq(b.log, _i == 2 ? "GCLCF" : "GCLFCF");
+	ck_assert_int_eq(b.n, 1);
+	ck_assert_uint_eq(b.dg.lost, 1);
+	ck_assert(plain_gets(far, "two") && plain_empty(far));
+	close_b();
+}
+END_TEST
+
+/* What the kernel has refused is no matter of the next connection. */
+START_TEST(test_dgram_connect_failure_forgets_refusal)
+{
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
+
+	open_b(NULL);
+	calls.send_again = _i == 0 ? -1 : 0;
+	calls.send_errno = _i == 0 ? 0 : ENOBUFS;	/* a refusal whose end no fd tells */
+	peer_text(&b, "lost");
+	ck_assert_int_eq(sconce_dgram_flush(&b.dg), SCONCE_QUEUED);
+	ck_assert_int_eq(connect(b.dg.sock.fd, &none, sizeof(none)), 0);	/* it has no peer any more */
+	ck_assert_int_eq(sconce_connecting(&b.dg.sock), 0);
+	KIT_UNTIL(b.connect_errnum == ENOTCONN);
+	calls.send_again = 0;
+	kit_settle();
+	ck_assert_str_eq(b.log, "CF");
+	ck_assert_int_eq(sconce_connect_addr(&b.dg.sock, &far_addr), 0);
+	peer_text(&b, "two");
+	KIT_UNTIL(b.dg.sent == 1);
+	kit_settle();
+	ck_assert(plain_gets(far, "two") && plain_empty(far));
+	ck_assert_str_eq(b.log, "CFCF");
+	ck_assert_uint_eq(b.dg.lost, 1);
 	close_b();
 }
 END_TEST
@@ -891,7 +1068,9 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_error_of_an_earlier_one_costs_nothing);
 	tcase_add_test(t, test_dgram_flush_tells_errors_from_loop);
 	tcase_add_test(t, test_dgram_error_hook_closes);
-	tcase_add_test(t, test_dgram_error_hook_sends);
+	tcase_add_loop_test(t, test_dgram_error_hook_sends, 0, 3);
+	tcase_add_test(t, test_dgram_flush_in_hook_tells_errors_from_loop);
+	tcase_add_test(t, test_dgram_flush_in_high_hook_is_followed_by_low);
 	tcase_add_test(t, test_dgram_close_counts_lost);
 	tcase_add_test(t, test_dgram_close_offers_the_rest);
 
@@ -899,6 +1078,9 @@ t_suite(void)
 	tcase_add_test(t, test_dgram_connect_sends_what_waited);
 	tcase_add_test(t, test_dgram_connect_endpoint);
 	tcase_add_test(t, test_dgram_connect_failure_loses);
+	tcase_add_test(t, test_dgram_flush_in_connect_hook);
+	tcase_add_loop_test(t, test_dgram_connect_failure_drains, 0, 3);
+	tcase_add_loop_test(t, test_dgram_connect_failure_forgets_refusal, 0, 2);
 	tcase_add_test(t, test_dgram_connect_to_stream_is_refused);
 	tcase_add_test(t, test_dgram_bind_endpoint);
 	tcase_add_test(t, test_dgram_bind_buffer_sizes);

@@ -398,6 +398,34 @@ START_TEST(test_dgram_filter_is_refused)
 }
 END_TEST
 
+/* Nor does an endpoint of streams make a datagram socket, whoever asks for one: that is said, and nothing is left. */
+START_TEST(test_dgram_stream_endpoint_is_refused)
+{
+	static const struct {
+		const char *endpoint, *says;
+	} wrong[] = {
+		{ "tcp://127.0.0.1:9", "a stream endpoint: say udp://127.0.0.1:9" },
+		{ "unix:///@sconce-mux-dgram", "a stream endpoint: say unix_dgram://@sconce-mux-dgram" },
+	};
+	struct sconce_mux_options o = { .datagram = true, .meta = &order };
+	struct sconce_fail fail;
+
+	for (size_t i = 0; i < 2 * sizeof(wrong) / sizeof(wrong[0]); i++) {
+		const char *e = wrong[i / 2].endpoint;
+
+		fail.text[0] = '\0';
+		ck_assert_int_eq(i % 2 ? sconce_mux_listen(m, e, &o, NULL, &fail) :
+		    sconce_mux_connect(m, e, &o, NULL, &fail), -EPROTOTYPE);
+		ck_assert_str_eq(fail.operation, "socktype");
+		ck_assert_int_eq(fail.errnum, EPROTOTYPE);
+		ck_assert_msg(strstr(fail.text, wrong[i / 2].says) != NULL, "%s", fail.text);
+	}
+	ck_assert_uint_eq(sconce_mux_count(m), 0);
+	mux_settle();
+	ck_assert_str_eq(order, "");		/* no event of it */
+}
+END_TEST
+
 /* EM-45: what was sent before has left when the fd comes back. */
 START_TEST(test_dgram_remove_flushes)
 {
@@ -443,6 +471,7 @@ t_suite(void)
 	tcase_add_test(c, test_dgram_unix_endpoint);
 	tcase_add_test(c, test_dgram_manual_read);
 	tcase_add_test(c, test_dgram_filter_is_refused);
+	tcase_add_test(c, test_dgram_stream_endpoint_is_refused);
 	tcase_add_test(c, test_dgram_remove_flushes);
 	return s;
 }

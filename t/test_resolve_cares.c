@@ -776,7 +776,8 @@ START_TEST(test_cares_loop_freed_is_ecanceled)
 	ck_assert_int_eq(a.calls, 1);
 	ck_assert_int_eq(a.errnum, ECANCELED);
 	ck_assert_int_eq(b.calls, 1);
-	ck_assert_int_eq(b.errnum, ECANCELED);
+	if (getservbyname("http", "tcp") != NULL)	/* without /etc/services it may have ended before */
+		ck_assert_int_eq(b.errnum, ECANCELED);
 	ck_assert_int_eq(c.calls, 0);
 	loop = NULL;
 }

@@ -17,9 +17,9 @@
  *
  * The base is a socket object: sconce_close(), timeouts, watch_read, pause, hold, ids, sconce_local() and
  * sconce_peer() are as ever.  sconce_write() and the rest of write.h are not for it (-EPIPE; transfers and
- * sconce_shutdown(): -EOPNOTSUPP), sconce_close_flush() is sconce_close(), and sconce_detach() drops what is queued:
- * sconce_dgram_flush() first.  Closing offers what the kernel has not refused yet once more and counts the rest in
- * `lost`. */
+ * sconce_shutdown(): -EOPNOTSUPP), sconce_close_flush() is sconce_close(), and sconce_detach() drops what is queued
+ * (sconce_dgram_flush() first) and what was received and not handed on.  Closing offers what the kernel has not
+ * refused yet once more and counts the rest in `lost`. */
 #ifndef SCONCE_DGRAM_H
 #define SCONCE_DGRAM_H
 
@@ -32,25 +32,25 @@ struct sconce_dgram;
 
 /* A datagram that has come. */
 struct sconce_datagram {
-	const void *data;		/* borrowed, as all here: during the hook, or until the next sconce_dgram_next() */
+	const void *data;		/* borrowed, as all: during the hook, or until the next sconce_dgram_next() */
 	size_t len;			/* bytes of `data`; may be 0 */
 	size_t full_len;		/* bytes that were sent: above `len` when it was cut at max_size (MSG_TRUNC) */
 	bool truncated;			/* it was */
 	bool group;			/* with `local`: it was sent to a broadcast or multicast address */
 	struct sconce_addr from;	/* the sender; len 0: it has no name (unix) */
-	struct sconce_addr local;	/* with `local` in the options: the address of this host that it was sent to, or for a
-					 * group the one that answers come from, with port 0; len 0: not known */
+	struct sconce_addr local;	/* with `local` in the options: the address of this host that it was sent to, or
+					 * for a group the one that answers come from, with port 0; len 0: not known */
 	unsigned ifindex;		/* the interface it came in on, with `local`; 0: not known */
 	uint64_t session;		/* what the session hook gave; 0 without one */
 };
 
 /* An error of one datagram; the socket goes on. */
 struct sconce_dgram_error {
-	const char *operation;		/* "send"; "recv": of an earlier datagram, or of receiving; "icmp": by the error queue */
+	const char *operation;		/* "send"; "recv": of an earlier one, of receiving; "icmp": the error queue */
 	int errnum;			/* positive: EMSGSIZE, ECONNREFUSED, EHOSTUNREACH ... */
 	struct sconce_addr to;		/* where the datagram was going; len 0: not known */
-	struct sconce_addr from;	/* icmp: who reports it (a router, or the host itself), port 0; len 0: this host */
-	const void *data;		/* icmp: the beginning of the datagram that came back; send: the datagram; else NULL */
+	struct sconce_addr from;	/* icmp: who reports it (a router, the host itself), port 0; len 0: this host */
+	const void *data;		/* icmp: the beginning of what came back; send: the datagram; else NULL */
 	size_t len;			/* of `data`, bytes */
 	uint8_t icmp_type, icmp_code;	/* as on the wire */
 	uint32_t mtu;			/* with EMSGSIZE and `errors`: the path's, bytes; else 0 */
@@ -75,15 +75,16 @@ struct sconce_dgram_ops {
 	 * else. Missing: 0. */
 	uint64_t (*session)(struct sconce_dgram *d, const struct sconce_datagram *p);
 
-	/* The queue, after it was offered to the kernel: at or below the low mark, having been above the high one;
-	 * above the high one; empty, having waited.  Once per crossing.  Missing: nothing. */
+	/* The queue, after it was offered to the kernel, or dropped by a connect that failed: at or below the low
+	 * mark, having been above the high one; above the high one; empty, having waited.  Once per crossing.
+	 * Missing: nothing. */
 	void (*event_low)(struct sconce_dgram *d);
 	void (*event_high)(struct sconce_dgram *d);
 	void (*event_drain)(struct sconce_dgram *d);
 
 	/* As for sockets, see struct sconce_sock_ops; all may be missing.  event_connect: for
 	 * sconce_connect(&d->sock, "udp://..."); what was sent before goes out behind it, or after an error is
-	 * dropped and counted in `lost`. */
+	 * dropped before it and counted in `lost`; event_low and event_drain, as far as they are due, follow. */
 	void (*event_connect)(struct sconce_dgram *d, int errnum);
 	void (*event_timeout)(struct sconce_dgram *d, enum sconce_timeout_kind kind);
 	void (*event_close)(struct sconce_dgram *d);
@@ -93,10 +94,10 @@ struct sconce_dgram_ops {
 
 /* All zero is a good default. */
 struct sconce_dgram_options {
-	size_t max_size;		/* bytes of a datagram that are received, at most 1 MiB; 0: 65 535, all of any UDP datagram */
+	size_t max_size;		/* bytes of a datagram that are received, at most 1 MiB; 0: 65 535 */
 	unsigned batch;			/* datagrams of one system call, at most 64; 0: 64 */
 	bool errors;			/* the error queue: IP_RECVERR; inet only */
-	bool local;			/* tell the local address of each datagram, and answer from it: IP_PKTINFO; inet only */
+	bool local;			/* tell each one's local address, and answer from it: IP_PKTINFO; inet only */
 	bool broadcast;			/* SO_BROADCAST */
 	size_t high, low;		/* water marks of the queue, bytes; 0: 1 MiB, and a quarter of `high` */
 	size_t cap;			/* bytes it may hold, some 40 for each datagram's address included; 0: 16 MiB */
@@ -107,7 +108,7 @@ struct sconce_dgram {
 	/* read-only */
 	const struct sconce_dgram_ops *ops;
 	uint64_t received, sent;	/* datagrams that were handed to you; that the kernel has taken */
-	uint64_t lost;			/* those that were accepted and never reached the kernel: failed, or queued at close */
+	uint64_t lost;			/* accepted, but never in the kernel: failed, or dropped (close, connect) */
 	/* private */
 	struct sconce__dgram *_d;
 };
@@ -141,9 +142,11 @@ SCONCE_API int sconce_dgram_sendto(struct sconce_dgram *d, const struct sconce_a
 SCONCE_API int sconce_dgram_reply(struct sconce_dgram *d, const struct sconce_datagram *p, const void *data,
 	size_t len);
 
-/* Gives the kernel what waits, now.  Runs no hook: a datagram that fails stays at the front and is told from the
- * loop.
- * Returns SCONCE_SENT when nothing is left, SCONCE_GATHERED or SCONCE_QUEUED as a send; -EPIPE (closed). */
+/* Gives the kernel what waits, now, up to 1 MiB, unless it has refused before.  May be called from any hook, the
+ * socket's own too, and outside.  Runs no hook: a datagram that fails stays at the front, with those behind it, and
+ * is told from the loop, or when the hook has returned.
+ * Returns SCONCE_SENT when nothing is left; SCONCE_GATHERED: the rest follows by itself; SCONCE_QUEUED: the kernel
+ * has refused, or there is no fd yet: wait for event_low or event_drain; -EPIPE (closed). */
 SCONCE_API int sconce_dgram_flush(struct sconce_dgram *d);
 
 /* Datagrams that wait, and their bytes. */

@@ -53,13 +53,13 @@ struct sconce_stream_ops {
 	 * with more behind it, when more has come, or when sconce_stream_rescan() asks for it.  Only without a
 	 * filter. */
 	void (*event_input)(struct sconce_stream *st, struct sconce_input *in);
-	/* There may be something to take with sconce_stream_next(), which also tells of the end and of errors: event_eof,
-	 * event_fail, event_err and the policy of the options are not for such types. */
+	/* There may be something to take with sconce_stream_next(), which also tells of the end and of errors:
+	 * event_eof, event_fail, event_err and the policy of the options are not for such types. */
 	void (*event_ready)(struct sconce_stream *st);
 
-	/* The input has ended (not by sconce_shutdown() of it); `left` is what nobody has consumed (with a filter: nothing, it came as a record with
-	 * SCONCE_RECORD_LAST).  Once; no input follows.  Then the policy of the options is carried out.  Missing:
-	 * only that. */
+	/* The input has ended (not by sconce_shutdown() of it); `left` is what nobody has consumed (with a filter:
+	 * nothing, it came as a record with SCONCE_RECORD_LAST).  Once; no input follows.  Then the policy of the
+	 * options is carried out.  Missing: only that. */
 	void (*event_eof)(struct sconce_stream *st, struct sconce_input *left);
 	/* The input cannot go on: a record is longer than it may (EMSGSIZE), is none (EBADMSG), more waits than may
 	 * (ENOBUFS), or there is no memory; `fail->operation` is "filter".  What was not parsed is in
@@ -87,10 +87,11 @@ struct sconce_stream_options {
 	struct sconce_filter *out_filter;
 	enum sconce_eof eof;
 	double linger;			/* seconds, for SCONCE_EOF_FLUSH_CLOSE; 0: 30 */
-	/* Most bytes of one read; 0: 256 KiB.  The memory is the loop's, or, where fewer are pulled, the stream's own. */
+	/* Most bytes of one read; 0: 256 KiB.  The memory is the loop's, or, where fewer are pulled, the stream's
+	 * own. */
 	size_t read_size;
-	/* Bytes of input that may wait, asked when they arrive, before parsing.  0: no limit with a filter, which has one
-	 * for records; 1 MiB without. */
+	/* Bytes of input that may wait, asked when they arrive, before parsing.  0: no limit with a filter, which has
+	 * one for records; 1 MiB without. */
 	size_t max_buffer;
 	/* Reads for one record with sconce_stream_next(); 0: 10.  (Other types read once for each readiness, up to 4
 	 * times while the reads are full.) */
@@ -119,7 +120,8 @@ struct sconce_stream {
 };
 
 /* Attaches a stream to a loop and an fd, as sconce_sock_init() does, with the same ownership; `fd` may be -1 for one
- * that sconce_connect(&st->sock, ...) will open (a datagram socket is refused: -EPROTOTYPE).  `opts` may be NULL; it is copied, `ops` is kept by reference.
+ * that sconce_connect(&st->sock, ...) will open (a datagram socket is refused: -EPROTOTYPE).  `opts` may be NULL; it is
+ * copied, `ops` is kept by reference.
  * Returns as sconce_sock_init(), and -EINVAL when the ops and the options do not agree: not exactly one of
  * event_record, event_input and event_ready; event_record without a filter; event_input with one. */
 SCONCE_API int sconce_stream_init(struct sconce_stream *st, struct sconce_loop *loop,
@@ -174,7 +176,8 @@ SCONCE_API int sconce_stream_unread(struct sconce_stream *st, const void *data, 
 /* Offers what waits again though nothing new has come: in this turn or the next.  Returns 0, -EBADF or -ENOMEM. */
 SCONCE_API int sconce_stream_rescan(struct sconce_stream *st);
 
-/* sconce_framer_want() of the input's filter, and a rescan.  Returns as that, and -EBADF or -ENOMEM (nothing changed). */
+/* sconce_framer_want() of the input's filter, and a rescan.  Returns as that, and -EBADF or -ENOMEM (nothing
+ * changed). */
 SCONCE_API int sconce_stream_want(struct sconce_stream *st, uint64_t n);
 
 /* For types with event_ready, which say when they read: takes the next record (without a filter: all bytes that

@@ -518,6 +518,8 @@ static void
 set_connecting(struct sconce_sock *s)
 {
 	s->_flags |= SCONCE_PAUSE_CONNECTING | FL_STUCK;
+	if (s->_side != NULL)
+		s->_side->blind = false;	/* the fd tells when it is connected */
 }
 
 int

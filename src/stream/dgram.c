@@ -111,8 +111,8 @@ sconce__dgram_tell_late(struct sconce_dgram *d)
 
 /* ---- hooks of the base ---- */
 
-/* For event_ready: it takes what it likes.  When it got nothing, the fd may have been readable for the sake of its error
- * queue. */
+/* For event_ready: it takes what it likes.  When it got nothing, the fd may have been readable for the sake of its
+ * error queue. */
 static void
 offer_ready(struct sconce_dgram *d)
 {
@@ -136,7 +136,7 @@ dgram_event_read(struct sconce_sock *s)
 		sconce__dgram_read(d);
 	else
 		offer_ready(d);
-	if (!s->closed && (x->count > 0 || x->waited || x->late_errnum != 0))
+	if (!s->closed && (x->count > 0 || x->waited || x->high_told || x->late_errnum != 0))
 		sconce__dgram_settle(d);
 	x->busy = false;
 }
@@ -157,9 +157,12 @@ dgram_event_connect(struct sconce_sock *s, int errnum)
 	struct sconce_dgram *d = sconce_dgram_of(s);
 	struct sconce__dgram *x = d->_d;
 
+	sconce__dgram_forget_refusal(d);
 	if (errnum != 0) {
 		x->fd = -1;
-		sconce__dgram_drop(d);
+		x->family = AF_UNSPEC;
+		x->connected = false;
+		sconce__dgram_drop(d);		/* settle() tells those who wait that nothing is queued */
 	}
 	x->busy = true;
 	if (d->ops->event_connect != NULL)
@@ -348,8 +351,8 @@ check(struct sconce_dgram *d, const struct sconce_addr *to, size_t len)
 }
 
 static int
-send_one(struct sconce_dgram *d, const struct sconce_addr *to, const void *control, size_t control_len, const void *data,
-    size_t len)
+send_one(struct sconce_dgram *d, const struct sconce_addr *to, const void *control, size_t control_len,
+    const void *data, size_t len)
 {
 	struct sconce__dgram *x;
 	int r;
@@ -432,7 +435,7 @@ sconce_dgram_flush(struct sconce_dgram *d)
 
 	if (x == NULL || d->sock.closed)
 		return -EPIPE;
-	if (!x->busy && sconce__dgram_ready(d))
+	if (sconce__dgram_ready(d))
 		sconce__dgram_offer(d);
 	if (x->count == 0)
 		return SCONCE_SENT;

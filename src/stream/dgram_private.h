@@ -22,6 +22,8 @@ enum { DGRAM_BATCH = 64 };		/* datagrams of one system call, at most */
 struct sconce__dgram_chunk {
 	struct sconce__dgram_chunk *next;
 	size_t size, used;		/* bytes of `data` */
+	unsigned pins;			/* hooks that have a record of it */
+	bool off_queue;			/* and is only kept for them */
 	_Alignas(8) char data[];
 };
 
@@ -84,6 +86,8 @@ bool sconce__dgram_can_offer(const struct sconce_dgram *d);
 void sconce__dgram_settle(struct sconce_dgram *d);
 /* From anywhere: offers it as far as that calls no hook. */
 void sconce__dgram_offer(struct sconce_dgram *d);
+/* The connection is another one, or none: what was refused says nothing about it.  settle() is to follow. */
+void sconce__dgram_forget_refusal(struct sconce_dgram *d);
 /* The fd (or the timer) says that what was refused may be offered again. */
 void sconce__dgram_wake(struct sconce_dgram *d);
 void sconce__dgram_timer(struct sconce_timer *t, void *arg);

@@ -73,6 +73,8 @@ chunk_new(struct sconce_dgram *d, size_t need)
 	c->next = NULL;
 	c->size = size;
 	c->used = 0;
+	c->pins = 0;
+	c->off_queue = false;
 	return c;
 }
 
@@ -147,15 +149,25 @@ next_chunk(struct sconce_dgram *d)
 	struct sconce__dgram_chunk *c = x->head;
 
 	x->head_off = 0;
-	if (c->next != NULL) {
-		x->head = c->next;
-		chunk_free(d, c);
-	} else if (c->size > CHUNK_MOST) {
-		x->head = x->tail = NULL;
-		chunk_free(d, c);
-	} else {
+	if (c->next == NULL && c->size <= CHUNK_MOST && c->pins == 0) {
 		c->used = 0;
+		return;
 	}
+	x->head = c->next;
+	if (x->head == NULL)
+		x->tail = NULL;
+	c->off_queue = true;
+	if (c->pins == 0)
+		chunk_free(d, c);
+}
+
+/* The hook that a record was lent to has returned. */
+static void
+unpin(struct sconce_dgram *d, struct sconce__dgram_chunk *c)
+{
+	c->pins--;
+	if (c->pins == 0 && c->off_queue)
+		chunk_free(d, c);
 }
 
 static void
@@ -291,33 +303,48 @@ refused(struct sconce_dgram *d, int errnum)
 	sconce_raw_stuck(&d->sock, x->wait);
 }
 
+void
+sconce__dgram_forget_refusal(struct sconce_dgram *d)
+{
+	struct sconce__dgram *x = d->_d;
+
+	x->wait = SCONCE_RAW_MOVES;
+	x->core_stuck = x->woken = false;
+	x->retry = 0;
+	sconce_timer_stop(&x->timer);
+}
+
 static bool
 is_refusal(int errnum)
 {
 	return errnum == EAGAIN || errnum == ENOBUFS || errnum == ENOMEM;
 }
 
-/* Tells that the first datagram cannot be sent, and drops it. */
+/* Drops the first datagram, and tells that it cannot be sent.  In this order: the hooks may flush what is behind it. */
 static void
 tell_failed(struct sconce_dgram *d, int errnum)
 {
 	struct sconce__dgram *x = d->_d;
-	struct record *r = record_at(x->head, x->head_off);
+	struct sconce__dgram_chunk *c = x->head;
+	struct record *r = record_at(c, x->head_off);
 	struct sconce_dgram_error e = { .operation = "send", .errnum = errnum, .data = record_data(r), .len = r->len };
+	bool told = x->head_told;
 
-	x->mtu = 0;
-	if (x->opts.errors && !x->head_told)
-		sconce__dgram_errors(d);
-	if (errnum == EMSGSIZE)
-		e.mtu = x->mtu;
 	memcpy(&e.to.any, record_addr(r), r->addr_len);
 	e.to.len = r->addr_len;
 	if (e.to.len == 0 && x->connected)
 		sconce_peer(&d->sock, &e.to);
+	c->pins++;
+	pop(d, 1);
 	d->lost++;
+	x->mtu = 0;
+	if (x->opts.errors && !told)
+		sconce__dgram_errors(d);
+	if (errnum == EMSGSIZE)
+		e.mtu = x->mtu;
 	if (!d->sock.closed && d->ops->event_error != NULL)
 		d->ops->event_error(d, &e);
-	pop(d, 1);
+	unpin(d, c);
 }
 
 /* The first datagram has failed.  Returns whether to go on. */
@@ -328,8 +355,11 @@ failed(struct sconce_dgram *d, int errnum, bool from_loop)
 
 	if (x->head_errnum == 0) {
 		x->head_errnum = errnum;
-		if (from_loop && x->opts.errors)
-			x->head_told = sconce__dgram_errors(d) > 0;
+		if (from_loop && x->opts.errors) {
+			x->head_told = true;	/* already: a hook of this may flush */
+			if (sconce__dgram_errors(d) == 0)
+				x->head_told = false;
+		}
 	} else if (from_loop) {
 		tell_failed(d, errnum);
 	} else {
@@ -368,7 +398,7 @@ sconce__dgram_offer(struct sconce_dgram *d)
 
 	offer(d, false);
 	if (x->late_errnum != 0 || x->waited || x->high_told)
-		sconce__dgram_arm(d);
+		sconce__dgram_arm(d);		/* in a hook settle() follows in any case */
 }
 
 void
@@ -419,6 +449,17 @@ judge(struct sconce_dgram *d)
 	}
 }
 
+/* What settle() has left: what was too much for one turn, and what its hooks have sent or flushed. */
+static bool
+is_unsettled(const struct sconce_dgram *d)
+{
+	const struct sconce__dgram *x = d->_d;
+
+	if (x->count > 0 ? sconce__dgram_can_offer(d) : x->waited)
+		return true;
+	return x->late_errnum != 0 || (x->high_told && x->bytes <= x->opts.low);
+}
+
 void
 sconce__dgram_settle(struct sconce_dgram *d)
 {
@@ -432,8 +473,8 @@ sconce__dgram_settle(struct sconce_dgram *d)
 	if (!d->sock.closed)
 		judge(d);
 	x->busy = false;
-	if (!d->sock.closed && ((x->count > 0 && sconce__dgram_can_offer(d)) || x->late_errnum != 0))
-		sconce__dgram_arm(d);		/* what the hooks have sent; what was too much for one turn */
+	if (!d->sock.closed && is_unsettled(d))
+		sconce__dgram_arm(d);
 }
 
 /* Not touched when the call was cancelled: the socket has been closed, and its memory may have gone. */

@@ -172,8 +172,8 @@ fill(struct sconce_dgram *d, bool from_loop)
 
 /* ---- one datagram ---- */
 
-/* IPv4: the address of this host is ipi_spec_dst; the one in the packet differs when it was for a group.  An option that
- * was set after the packet came leaves the former empty: on an fd that was bound before it was given to us. */
+/* IPv4: the address of this host is ipi_spec_dst; the one in the packet differs when it was for a group.  An option
+ * that was set after the packet came leaves the former empty: on an fd that was bound before it was given to us. */
 static void
 local_in(struct sconce_datagram *p, const struct in_pktinfo *info)
 {
@@ -254,12 +254,10 @@ hand_on(struct sconce_dgram *d)
 {
 	struct sconce__dgram_batch *b = d->_d->batch;
 
-	while (b->next < b->count) {
+	while (b->next < b->count && sconce_paused(&d->sock) == 0) {	/* at first too: event_error may pause */
 		d->ops->event_datagram(d, take(d, b));
 		if (d->sock.closed)
 			return;			/* what is left goes with it */
-		if (sconce_paused(&d->sock) != 0)
-			break;
 	}
 	if (b->next == b->count)
 		sconce__dgram_batch_free(d);
