@@ -7,7 +7,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__)
+#if defined(__GLIBC__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
 #define STARVE_WORKS (getenv("VALGRIND") == NULL || *getenv("VALGRIND") == 0)
 
 static long starve_left;		/* so many allocations work, then one fails; 0: none fails */

@@ -13,7 +13,7 @@
 
 /* ---- a nameserver ---- */
 
-enum { A = 1, AAAA = 28, PACKET = 512, HELD = 8 };
+enum { A = 1, PTR = 12, AAAA = 28, PACKET = 512, HELD = 8 };
 
 struct query {
 	unsigned char data[PACKET];
@@ -113,6 +113,34 @@ put_record(unsigned char *p, int type, bool here, int last)
 	return sizeof(head) + head[11];
 }
 
+/* The name of an address; NULL: it has none. */
+static const char *
+name_of(const char *question_name)
+{
+	static const struct { const char *reversed, *name; } names[] = {
+		{ "1.2.0.192.in-addr.arpa.", "\3one\4test" },
+		{ "1.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.", "\3six\4test" },
+		{ "3.2.0.192.in-addr.arpa.", "\3a b\4test" },
+		{ "4.2.0.192.in-addr.arpa.", "\00210\0010\0010\0011" },
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcmp(names[i].reversed, question_name) == 0)
+			return names[i].name;
+	return NULL;
+}
+
+static size_t
+put_name(unsigned char *p, const char *name)
+{
+	size_t len = strlen(name) + 1;
+	const unsigned char head[] = { 0xc0, 12, 0, PTR, 0, 1, 0, 0, 0, 60, 0, (unsigned char)len };
+
+	memcpy(p, head, sizeof(head));
+	memcpy(p + sizeof(head), name, len);
+	return sizeof(head) + len;
+}
+
 /* The answer, of which the name decides; 0: there is none. */
 static size_t
 answer(const struct query *q, bool udp, unsigned char *out)
@@ -135,6 +163,8 @@ answer(const struct query *q, bool udp, unsigned char *out)
 		count = 25;
 	else if (here && type == A)
 		count = 1;
+	else if (type == PTR && name_of(name) != NULL)
+		count = 1;
 	else if (strcmp(name, "empty.test.") != 0 && !cut && !here)
 		code = 3;
 	out[2] = (unsigned char)(0x81 | (cut ? 2 : 0));
@@ -142,7 +172,7 @@ answer(const struct query *q, bool udp, unsigned char *out)
 	memset(out + 6, 0, 6);
 	out[7] = (unsigned char)count;
 	for (int i = 1; i <= count; i++)
-		len += put_record(out + len, type, here, i);
+		len += type == PTR ? put_name(out + len, name_of(name)) : put_record(out + len, type, here, i);
 	return len;
 }
 
@@ -313,6 +343,42 @@ ask(struct asker *who, const char *host)
 {
 	ck_assert_int_eq(ask_for(who, host, "80", AF_INET, 0), 0);
 	ck_assert_int_eq(who->calls, 0);
+}
+
+/* ---- and one who asks for names ---- */
+
+struct name_asker {
+	int calls, gai, errnum;
+	char name[256], text[160];
+	struct sconce_resolve *handle;
+};
+
+static struct name_asker na, nb;
+
+static void
+name_asked(struct sconce_loop *l, void *arg, const char *name, const struct sconce_fail *fail)
+{
+	struct name_asker *who = arg;
+
+	ck_assert_ptr_eq(l, loop);
+	ck_assert_int_eq(name == NULL, fail != NULL);
+	who->calls++;
+	snprintf(who->name, sizeof(who->name), "%s", name != NULL ? name : "");
+	if (fail != NULL) {
+		who->gai = fail->gai;
+		who->errnum = fail->errnum;
+		snprintf(who->text, sizeof(who->text), "%s", fail->text);
+	}
+}
+
+static int
+ask_name(struct name_asker *who, const char *endpoint, double timeout)
+{
+	struct sconce_addr addr;
+
+	memset(who, 0, sizeof(*who));
+	ck_assert_int_eq(sconce_addr_parse(endpoint, &addr, NULL), 0);
+	return sconce_resolve_addr(loop, &addr, timeout, name_asked, who, &who->handle);
 }
 
 /* Whether the asker was given this address. */
@@ -507,6 +573,66 @@ START_TEST(test_cares_service_has_its_port)
 	SERVE_UNTIL(sconce_loop_run(loop) == SCONCE_LOOP_IDLE);
 	ck_assert_int_eq(server.queries, 1);
 	ck_assert_int_eq(c.calls, 0);
+}
+END_TEST
+
+/* Names of addresses are asked for in the same way, of both families. */
+START_TEST(test_cares_address_has_its_name)
+{
+	int before = threads();
+
+	ck_assert_int_eq(ask_name(&na, "192.0.2.1:80", 0), 0);
+	ck_assert_int_eq(ask_name(&nb, "[2001:db8::1]:80", 0), 0);
+	SERVE_UNTIL(na.calls == 1 && nb.calls == 1);
+	ck_assert_str_eq(na.name, "one.test");
+	ck_assert_str_eq(nb.name, "six.test");
+	ck_assert_int_eq(server.queries, 2);
+	ck_assert_int_eq(threads(), before);
+	ck_assert_int_eq(sconce_loop_run(loop), SCONCE_LOOP_IDLE);
+}
+END_TEST
+
+/* An address that has no name fails as with getnameinfo(3), and so does one with a name that no host can have; HZ-18. */
+START_TEST(test_cares_address_without_name_is_a_failure)
+{
+	static const char *const addrs[] = { "192.0.2.2:80", "192.0.2.3:80", "192.0.2.4:80" };
+
+	for (size_t i = 0; i < sizeof(addrs) / sizeof(addrs[0]); i++) {
+		ck_assert_int_eq(ask_name(&na, addrs[i], 0), 0);
+		SERVE_UNTIL(na.calls == 1);
+		ck_assert_str_eq(na.name, "");
+		if (i != 1)			/* of that c-ares may say that it is broken */
+			ck_assert_msg(na.gai == EAI_NONAME, "%s: %s", addrs[i], na.text);
+		ck_assert_int_eq(na.errnum, EADDRNOTAVAIL);
+		ck_assert_int_eq(server.queries, (int)i + 1);
+	}
+	ck_assert_str_eq(na.text, "getnameinfo 192.0.2.4: Name or service not known");
+}
+END_TEST
+
+/* Under way, they are joined, have deadlines, and begin again with other nameservers. */
+START_TEST(test_cares_address_is_a_look_up_like_others)
+{
+	server.hold = true;
+	ck_assert_int_eq(ask_name(&na, "192.0.2.1:80", 2), 0);
+	ck_assert_int_eq(ask_name(&nb, "192.0.2.1:81", 0), 0);
+	SERVE_UNTIL(server.held_count == 1);
+	serve_settle();
+	ck_assert_int_eq(server.queries, 1);
+	net_pass(3);
+	ck_assert_int_eq(na.errnum, ETIMEDOUT);
+	ck_assert_int_eq(sconce_set_nameservers(loop, other.text), 0);
+	SERVE_UNTIL(nb.calls == 1);
+	ck_assert_str_eq(nb.name, "one.test");
+	ck_assert_int_eq(na.calls, 1);
+	ck_assert_int_eq(other.queries, 1);
+	server.held_count = 0;
+	ck_assert_int_eq(ask_name(&na, "192.0.2.1:80", 0), 0);
+	other.hold = true;
+	SERVE_UNTIL(other.held_count == 1);
+	ck_assert_int_eq(sconce_loop_free(loop), 0);
+	ck_assert_int_eq(na.errnum, ECANCELED);
+	loop = NULL;
 }
 END_TEST
 
@@ -855,6 +981,38 @@ ares_realloc_fn(void *ptr, size_t size)
 	return alloc_fails() ? NULL : realloc(ptr, size);
 }
 
+/* Without memory, the library's or c-ares's, a name of an address is refused, or fails, and leaves nothing; HZ-22. */
+START_TEST(test_cares_address_no_memory_is_a_failure)
+{
+	int failures = 0, n;
+
+	quick_servers();
+	backend.alloc = backend_alloc;
+	for (n = 0; n < 300; n++) {
+		struct sconce_addr addr;
+		int r;
+
+		memset(&na, 0, sizeof(na));
+		ck_assert_int_eq(sconce_addr_parse("192.0.2.1:80", &addr, NULL), 0);
+		allocs_left = n;
+		r = sconce_resolve_addr(loop, &addr, 0, name_asked, &na, NULL);
+		if (r == 0)
+			SERVE_UNTIL(na.calls == 1);
+		else
+			ck_assert_int_eq(r, -ENOMEM);
+		if (allocs_left >= 0)
+			break;			/* no allocation failed */
+		failures += r < 0 || na.name[0] == '\0';
+		allocs_left = -1;
+		serve_settle();
+	}
+	allocs_left = -1;
+	ck_assert_int_lt(n, 300);
+	ck_assert_int_gt(failures, 3);
+	ck_assert_str_eq(na.name, "one.test");
+}
+END_TEST
+
 /* Without memory, the library's or c-ares's, it is refused, or told to fail, or done in another way; HZ-22. */
 START_TEST(test_cares_no_memory_is_a_failure)
 {
@@ -975,6 +1133,9 @@ t_suite(void)
 	tcase_add_test(answers, test_cares_configured_families_are_asked_for);
 	tcase_add_test(answers, test_cares_connect_finds_the_host);
 	tcase_add_test(answers, test_cares_service_has_its_port);
+	tcase_add_test(answers, test_cares_address_has_its_name);
+	tcase_add_test(answers, test_cares_address_without_name_is_a_failure);
+	tcase_add_test(under_way, test_cares_address_is_a_look_up_like_others);
 	tcase_add_test(others, test_cares_localhost_is_never_asked_for);
 	tcase_add_test(others, test_cares_numeric_hosts_are_no_names);
 	tcase_add_test(others, test_cares_own_resolver_comes_first);
@@ -993,6 +1154,7 @@ t_suite(void)
 	tcase_add_test(ends, test_cares_loop_freed_before_done_is_ecanceled);
 	tcase_add_test(ends, test_cares_forked_child_asks_again);
 	tcase_add_test(ends, test_cares_no_memory_is_a_failure);
+	tcase_add_test(ends, test_cares_address_no_memory_is_a_failure);
 	tcase_add_test(ends, test_cares_no_memory_for_sockets_is_enomem);
 	return suite;
 }

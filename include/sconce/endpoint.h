@@ -63,10 +63,10 @@ SCONCE_API int sconce_local(struct sconce_sock *s, struct sconce_addr *addr_out)
 /* What failed: the one error record of all modules. */
 struct sconce_fail {
 	/* Static, one of: parse, domain, socktype, protocol, socket, setsockopt, bind, listen, accept, connect,
-	 * getpeername, getsockname, getaddrinfo, getservbyname, fcntl, handshake, send, recv, filter. */
+	 * getpeername, getsockname, getaddrinfo, getnameinfo, getservbyname, fcntl, handshake, send, recv, filter. */
 	const char *operation;
-	int errnum;			/* positive; EADDRNOTAVAIL when a name has no address */
-	int gai;			/* getaddrinfo's error (EAI_...), or 0 */
+	int errnum;			/* positive; EADDRNOTAVAIL when a name has no address, an address no name */
+	int gai;			/* the error of getaddrinfo or getnameinfo (EAI_...), or 0 */
 	char text[160];			/* one line for people: which endpoint, what happened */
 };
 
@@ -119,7 +119,7 @@ struct sconce_endpoint {
 	int type;			/* SOCK_STREAM, SOCK_DGRAM; 0: an fd's own */
 	int fd;				/* of fd://N, else -1 */
 	char proto[12];			/* "tcp", "udp", "unix", "unix_dgram", "fd"; others ("ssl") cannot be opened */
-	char host[256];			/* a name, a numeric address without brackets, or "*": every address, see above */
+	char host[256];			/* a name, a numeric address without brackets, or "*": every address */
 	char service[64];		/* a number or a name */
 	char path[108];			/* AF_UNIX: a path, or '@' and an abstract name */
 	char bind_host[256];		/* connecting: the local address, or path ("@": any); "": none */
@@ -159,9 +159,9 @@ SCONCE_API void sconce_endpoint_init(struct sconce_endpoint *ep);
 /* ---- names ---- */
 
 /* Looks addresses up.  Called in a thread of the pool (from sconce_listen() and sconce_bind(): in the loop's), at most
- * as many at a time as sconce_work() has threads, so it may block and must be safe in any thread.  `host` is a name, a numeric address or "*"; `service` a name or a number; `family` AF_UNSPEC,
- * AF_INET or AF_INET6; `type` SOCK_...; `flags` SCONCE_RESOLVE_...  Writes at most `max` addresses, with their
- * ports, in the order they are to be tried.
+ * as many at a time as sconce_work() has threads, so it may block and must be safe in any thread.  `host` is a name, a
+ * numeric address or "*"; `service` a name or a number; `family` AF_UNSPEC, AF_INET or AF_INET6; `type` SOCK_...;
+ * `flags` SCONCE_RESOLVE_...  Writes at most `max` addresses, with their ports, in the order they are to be tried.
  * Returns how many, or one of getaddrinfo's negative EAI_... */
 typedef int sconce_resolver_fn(void *arg, const char *host, const char *service, int family, int type, unsigned flags,
 	struct sconce_addr *addrs_out, size_t max);
@@ -181,8 +181,8 @@ SCONCE_API void sconce_set_resolver(struct sconce_loop *loop, sconce_resolver_fn
  *
  * Names the nameservers to be asked instead of the system's: "127.0.0.1:5353,[::1]:53,192.0.2.1", at most 16, with port
  * 53 where none is said; they are tried in this order.  c-ares is then used whatever nsswitch.conf says.  NULL: the
- * system's again.  Look-ups that nameservers have been asked for are begun again with the new ones.  The text is copied.
- * May be called in any hook; runs none.
+ * system's again.  Look-ups that nameservers have been asked for are begun again with the new ones.  The text is
+ * copied.  May be called in any hook; runs none.
  * Returns 0; -EINVAL (the text), -ENOTSUP (built without c-ares), -ENOMEM, -EAGAIN (the loop is being freed) or -EIO
  * (c-ares cannot start): then nothing has changed. */
 SCONCE_API int sconce_set_nameservers(struct sconce_loop *loop, const char *nameservers);
@@ -218,6 +218,31 @@ SCONCE_API int sconce_resolve(struct sconce_loop *loop, const char *host, const 
 
 /* `done` will not be called.  Not from `done` itself.  NULL is allowed. */
 SCONCE_API void sconce_resolve_cancel(struct sconce_resolve *r);
+
+/* Finds the name of an address (AF_INET or AF_INET6, its port 0).  Called in a thread of the pool, so it may block and
+ * must be safe in any thread.  Writes the name, with its final NUL, into the `size` bytes of `name_out`.
+ * Returns 0, or one of getaddrinfo's negative EAI_... */
+typedef int sconce_addr_resolver_fn(void *arg, const struct sconce_addr *addr, char *name_out, size_t size);
+/* getnameinfo(3) with NI_NAMEREQD, to be called from one's own, and the default where a thread is used; `arg` is not
+ * looked at. */
+SCONCE_API int sconce_addr_resolver_default(void *arg, const struct sconce_addr *addr, char *name_out, size_t size);
+
+/* As sconce_set_resolver(), which says nothing about names of addresses. */
+SCONCE_API void sconce_set_addr_resolver(struct sconce_loop *loop, sconce_addr_resolver_fn *fn, void *arg);
+
+/* The end of a look-up, from the loop: `name`, valid during the call, at most 253 bytes, without a final dot; or NULL
+ * and `fail`: operation getnameinfo, the rest as for sconce_resolve_fn. */
+typedef void sconce_resolve_addr_fn(struct sconce_loop *loop, void *arg, const char *name,
+	const struct sconce_fail *fail);
+
+/* Looks up the name of an address; its port does not matter, and ::ffff:1.2.3.4 is 1.2.3.4.  It is what the owner of
+ * the address says, and no proof: look the name up again to see whether it leads back.  What cannot be a host's name
+ * counts as none: other bytes than letters, digits, "-", "_" and single dots, or an address ("10.0.0.1", "127.1").
+ * c-ares, threads, equal look-ups, `timeout`, `done`, cancelling and freeing the loop are as for sconce_resolve().
+ * Returns 0 with *resolve_out (may be NULL), which is valid until `done` is called; -EINVAL (no address of IPv4 or
+ * IPv6), -ENOMEM, -EAGAIN (the loop is being freed). */
+SCONCE_API int sconce_resolve_addr(struct sconce_loop *loop, const struct sconce_addr *addr, double timeout,
+	sconce_resolve_addr_fn *done, void *arg, struct sconce_resolve **resolve_out);
 
 /* ---- listening ---- */
 
@@ -352,7 +377,8 @@ SCONCE_API int sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_e
 SCONCE_API int sconce_connect(struct sconce_sock *s, const char *endpoint);
 SCONCE_API int sconce_connect_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep);
 
-/* The same to an address; its port must not be 0.  A type that carries records gets a datagram socket. */
+/* The same to an address; its port must not be 0.  A type that carries records gets a datagram socket, of a unix
+ * address one with a name as above, any other type a stream. */
 SCONCE_API int sconce_connect_addr(struct sconce_sock *s, const struct sconce_addr *addr);
 
 /* Tells that the application itself has begun to connect the fd of `s`: the result is reported as for sconce_connect().

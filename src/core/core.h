@@ -13,7 +13,8 @@
  *   timer.c     a pairing heap; timeout.c: the wheel of idle timeouts, the kinds
  *   post.c, work.c   other threads
  *   raw.c       what socket types that carry records need
- *   addr.c, resolve.c, resolve_cares.c          addresses, names
+ *   addr.c, resolve.c, resolve_addr.c, resolve_cares.c
+ *                                               addresses, names
  *   endpoint.c, spec.c, sockopt.c               parsing endpoints, applying their options
  *   bind.c, listen_open.c, listen.c             bound sockets and their paths, listeners
  *   connect.c, connect_name.c, race.c, connector.c
@@ -306,6 +307,8 @@ struct sconce_loop {
 	struct sconce__lookup *lookups;		/* under way, or late */
 	sconce_resolver_fn *resolver;		/* NULL: the default */
 	void *resolver_arg;
+	sconce_addr_resolver_fn *addr_resolver;	/* the same for names of addresses */
+	void *addr_resolver_arg;
 	struct sconce__cares *cares;		/* names that nameservers are asked for; NULL until used */
 	char *nameservers;			/* sconce_set_nameservers(); NULL: the system's */
 

@@ -17,6 +17,7 @@
 struct sconce_resolve {
 	struct sconce_loop *loop;
 	sconce_resolve_fn *done;
+	sconce_resolve_addr_fn *name_done;	/* the question is for a name */
 	void *arg;
 	struct sconce_timer timer;
 	struct sconce__lookup *lookup;		/* NULL: the answer is `literal`, and a deferred call is on its way */
@@ -110,17 +111,37 @@ question_set(struct question *q, const char *host, const char *service, int fami
 	return 0;
 }
 
+static int
+question_set_addr(struct question *q, const struct sconce_addr *addr)
+{
+	memset(q, 0, sizeof(*q));
+	q->name = true;
+	q->addr = *addr;
+	sconce_addr_unmap(&q->addr);
+	if (q->addr.len < sizeof(sa_family_t))
+		return -EINVAL;
+	q->family = q->addr.any.sa_family;
+	if ((q->family != AF_INET || q->addr.len < sizeof(q->addr.in)) &&
+	    (q->family != AF_INET6 || q->addr.len < sizeof(q->addr.in6)))
+		return -EINVAL;
+	sconce__addr_set_port(&q->addr, 0);
+	sconce_addr_host(&q->addr, q->host, sizeof(q->host));
+	return 0;
+}
+
 static bool
 question_same(const struct question *a, const struct question *b)
 {
-	return strcasecmp(a->host, b->host) == 0 && strcmp(a->service, b->service) == 0 && a->family == b->family &&
+	return a->name == b->name && strcasecmp(a->host, b->host) == 0 && strcmp(a->service, b->service) == 0 && a->family == b->family &&
 	    a->type == b->type && a->flags == b->flags;
 }
 
 static const char *
 question_text(const struct question *q, char *buf, size_t size)
 {
-	snprintf(buf, size, strchr(q->host, ':') != NULL ? "[%.60s]:%.40s" : "%.60s:%.40s", q->host, q->service);
+	const char *form = q->name ? "%.100s" : strchr(q->host, ':') != NULL ? "[%.60s]:%.40s" : "%.60s:%.40s";
+
+	snprintf(buf, size, form, q->host, q->service);
 	return buf;
 }
 
@@ -129,7 +150,8 @@ static void
 question_failed(const struct question *q, int gai, int errnum, struct sconce_fail *fail)
 {
 	char what[SCONCE_ADDR_TEXT];
-	const char *operation = gai == EAI_SERVICE ? "getservbyname" : "getaddrinfo", *why = NULL;
+	const char *operation = q->name ? "getnameinfo" : gai == EAI_SERVICE ? "getservbyname" : "getaddrinfo";
+	const char *why = NULL;
 
 	question_text(q, what, sizeof(what));
 	if (gai == EAI_SYSTEM && errnum > 0)
@@ -197,18 +219,30 @@ unlink_asker(struct sconce_resolve *r)
 	r->lookup = NULL;
 }
 
+/* What is told: the addresses, or the name, or the failure. */
+struct answer {
+	const struct sconce_addr *addrs;
+	size_t count;
+	const char *name;
+	const struct sconce_fail *fail;
+};
+
 /* Tells the end, and frees the asker. */
 static void
-finish(struct sconce_resolve *r, const struct sconce_addr *addrs, size_t count, const struct sconce_fail *fail)
+finish(struct sconce_resolve *r, struct answer a)
 {
 	struct sconce_loop *l = r->loop;
 	sconce_resolve_fn *done = r->done;
+	sconce_resolve_addr_fn *name_done = r->name_done;
 	void *arg = r->arg;
 
 	sconce_timer_stop(&r->timer);
 	unlink_asker(r);
 	l_free(l, r);
-	done(l, arg, addrs, count, fail);
+	if (name_done != NULL)
+		name_done(l, arg, a.name, a.fail);
+	else
+		done(l, arg, a.addrs, a.count, a.fail);
 }
 
 static void
@@ -219,7 +253,7 @@ expired(struct sconce_timer *t, void *arg)
 
 	(void)t;
 	question_failed(&r->q, 0, ETIMEDOUT, &fail);
-	finish(r, NULL, 0, &fail);
+	finish(r, (struct answer){ .fail = &fail });
 }
 
 /* ---- look-ups ---- */
@@ -234,7 +268,9 @@ work(void *arg)
 	u->skipped = atomic_load(&u->unwanted);
 	if (u->skipped)
 		return;				/* those behind it are not to wait for it */
-	if (u->way == WAY_PORT)
+	if (q->name)
+		sconce__name_work(u);
+	else if (u->way == WAY_PORT)
 		u->count = sconce_resolver_default(NULL, "*", q->service, AF_INET, q->type, SCONCE_RESOLVE_PASSIVE, u->addrs, 1);
 	else if (u->fn != NULL)
 		u->count = u->fn(u->arg, q->host, q->service, q->family, q->type, q->flags, u->addrs, ADDRS_MAX);
@@ -260,6 +296,7 @@ static void
 tell(struct sconce__lookup *u, int status)
 {
 	struct sconce_loop *l = u->loop;
+	struct answer a = { .fail = NULL };
 	struct sconce_fail fail;
 
 	if (status < 0)
@@ -267,16 +304,18 @@ tell(struct sconce__lookup *u, int status)
 	else if (u->count < 0)
 		question_failed(&u->q, u->count, u->errnum, &fail);
 	forget(u);
-	while (u->askers != NULL) {
-		if (status < 0 || u->count < 0)
-			finish(u->askers, NULL, 0, &fail);
-		else
-			finish(u->askers, u->addrs, (size_t)u->count, NULL);
-	}
+	if (status < 0 || u->count < 0)
+		a.fail = &fail;
+	else if (u->q.name)
+		a.name = u->name;
+	else
+		a.addrs = u->addrs, a.count = (size_t)u->count;
+	while (u->askers != NULL)
+		finish(u->askers, a);
 	l_free(l, u);
 }
 
-/* A service's number, or -1. */
+/* A service's number, or -1; 0 without one. */
 static int
 port_number(const char *service)
 {
@@ -304,7 +343,7 @@ begin(struct sconce__lookup *u, int port, sconce_call_fn *fn)
 {
 	int r;
 
-	if (u->fn != NULL || !sconce__cares_takes(u->loop, &u->q))
+	if (u->fn != NULL || u->addr_fn != NULL || !sconce__cares_takes(u->loop, &u->q))
 		u->way = WAY_THREAD;
 	else if (port < 0)
 		u->way = WAY_PORT;
@@ -366,12 +405,34 @@ sconce__query_ended(struct sconce__lookup *u, int status)
 	end->status = status;
 	sconce__call_push(u->loop, end);
 }
+
+/* Gives a new look-up the loop's resolver; or whether that of another is still it. */
+static void
+resolver_take(struct sconce__lookup *u)
+{
+	const struct sconce_loop *l = u->loop;
+
+	u->fn = u->q.name ? NULL : l->resolver;
+	u->addr_fn = u->q.name ? l->addr_resolver : NULL;
+	u->arg = u->q.name ? l->addr_resolver_arg : l->resolver_arg;
+}
+
+static bool
+resolver_same(const struct sconce__lookup *u)
+{
+	const struct sconce_loop *l = u->loop;
+
+	if (u->q.name)
+		return u->addr_fn == l->addr_resolver && u->arg == l->addr_resolver_arg;
+	return u->fn == l->resolver && u->arg == l->resolver_arg;
+}
+
 static struct sconce__lookup *
 find(const struct sconce_loop *l, const struct question *q)
 {
 	struct sconce__lookup *u = l->lookups;
 
-	while (u != NULL && (!question_same(&u->q, q) || u->fn != l->resolver || u->arg != l->resolver_arg))
+	while (u != NULL && (!question_same(&u->q, q) || !resolver_same(u)))
 		u = u->next;
 	return u;
 }
@@ -387,8 +448,7 @@ lookup_new(struct sconce_loop *l, const struct question *q, struct sconce__looku
 		return -ENOMEM;
 	u->loop = l;
 	u->q = *q;
-	u->fn = l->resolver;
-	u->arg = l->resolver_arg;
+	resolver_take(u);
 	u->tail = &u->askers;
 	r = begin(u, port_number(q->service), answered);
 	if (r < 0) {
@@ -424,7 +484,7 @@ is_literal(const struct question *q, struct sconce_addr *out)
 {
 	struct sconce_endpoint ep;
 
-	if (strcmp(q->host, "*") == 0 && !(q->flags & SCONCE_RESOLVE_PASSIVE))
+	if (q->name || (strcmp(q->host, "*") == 0 && !(q->flags & SCONCE_RESOLVE_PASSIVE)))
 		return false;
 	sconce_endpoint_init(&ep);
 	ep.family = q->family;
@@ -445,9 +505,9 @@ tell_literal(struct sconce_loop *l, void *arg, int status)
 		l_free(l, r);
 	} else if (status < 0) {
 		question_failed(&r->q, 0, -status, &fail);
-		finish(r, NULL, 0, &fail);
+		finish(r, (struct answer){ .fail = &fail });
 	} else {
-		finish(r, &a, 1, NULL);
+		finish(r, (struct answer){ .addrs = &a, .count = 1 });
 	}
 }
 
@@ -471,25 +531,22 @@ ask(struct sconce_resolve *r, double timeout)
 	return 0;
 }
 
-int
-sconce_resolve(struct sconce_loop *l, const char *host, const char *service, int family, int type, unsigned flags,
-	double timeout, sconce_resolve_fn *done, void *arg, struct sconce_resolve **resolve_out)
+/* Begins what `wanted` says, a question and whom to tell. */
+static int
+start(struct sconce_loop *l, const struct sconce_resolve *wanted, double timeout, struct sconce_resolve **resolve_out)
 {
 	struct sconce_resolve *r;
 	int e;
 
 	if (l->freeing)
 		return -EAGAIN;
-	r = sconce__zalloc(l, sizeof(*r));
+	r = l_alloc(l, sizeof(*r));
 	if (r == NULL)
 		return -ENOMEM;
+	*r = *wanted;
 	r->loop = l;
-	r->done = done;
-	r->arg = arg;
 	sconce_timer_init(&r->timer, l, expired, r);
-	e = question_set(&r->q, host, service, family, type, flags);
-	if (e == 0)
-		e = ask(r, timeout);
+	e = ask(r, timeout);
 	if (e < 0) {
 		l_free(l, r);
 		return e;
@@ -497,6 +554,26 @@ sconce_resolve(struct sconce_loop *l, const char *host, const char *service, int
 	if (resolve_out != NULL)
 		*resolve_out = r;
 	return 0;
+}
+
+int
+sconce_resolve(struct sconce_loop *l, const char *host, const char *service, int family, int type, unsigned flags,
+	double timeout, sconce_resolve_fn *done, void *arg, struct sconce_resolve **resolve_out)
+{
+	struct sconce_resolve r = { .done = done, .arg = arg };
+	int e = question_set(&r.q, host, service, family, type, flags);
+
+	return e < 0 ? e : start(l, &r, timeout, resolve_out);
+}
+
+int
+sconce_resolve_addr(struct sconce_loop *l, const struct sconce_addr *addr, double timeout, sconce_resolve_addr_fn *done,
+	void *arg, struct sconce_resolve **resolve_out)
+{
+	struct sconce_resolve r = { .name_done = done, .arg = arg };
+	int e = question_set_addr(&r.q, addr);
+
+	return e < 0 ? e : start(l, &r, timeout, resolve_out);
 }
 
 void

@@ -389,6 +389,21 @@ note_answer(void *arg, int status, int timeouts, struct ares_addrinfo *list)
 
 /* From c-ares. */
 static void
+named(void *arg, int status, int timeouts, struct hostent *host)
+{
+	struct sconce__lookup *u = arg;
+
+	(void)timeouts;
+	if (status == ARES_EDESTRUCTION || status == ARES_ECANCELLED) {
+		sconce__query_ended(u, -ECANCELED);
+		return;
+	}
+	u->count = status == ARES_SUCCESS ? sconce__name_take(u, host->h_name) : gai_of(u->loop->cares, status);
+	sconce__query_ended(u, 0);
+}
+
+/* From c-ares. */
+static void
 answered(void *arg, int status, int timeouts, struct ares_addrinfo *list)
 {
 	struct sconce__lookup *u = arg;
@@ -456,10 +471,23 @@ sconce__cares_takes(struct sconce_loop *l, const struct question *q)
 {
 	const struct sconce__cares *c;
 
-	if (!is_name(q->host))
+	if (!q->name && !is_name(q->host))
 		return false;
 	c = cares_now(l);
 	return c != NULL && c->channel != NULL;
+}
+
+static void
+query_name(struct sconce__lookup *u)
+{
+	const struct sconce_addr *a = &u->q.addr;
+	struct sconce__cares *c = u->loop->cares;
+
+	if (u->q.family == AF_INET)
+		ares_gethostbyaddr(c->channel, &a->in.sin_addr, sizeof(a->in.sin_addr), AF_INET, named, u);
+	else
+		ares_gethostbyaddr(c->channel, &a->in6.sin6_addr, sizeof(a->in6.sin6_addr), AF_INET6, named, u);
+	rearm(c);
 }
 
 void
@@ -468,6 +496,10 @@ sconce__cares_query(struct sconce__lookup *u)
 	struct sconce__cares *c = u->loop->cares;
 	struct ares_addrinfo_hints hints = { .ai_family = family_of(&u->q), .ai_socktype = u->q.type };
 
+	if (u->q.name) {
+		query_name(u);
+		return;
+	}
 	if (sconce__is_localhost(u->q.host)) {
 		query_localhost(u, &hints);
 		return;
