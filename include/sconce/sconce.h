@@ -2,11 +2,15 @@
 #ifndef SCONCE_SCONCE_H
 #define SCONCE_SCONCE_H
 
+#include <sconce/acl.h>
 #include <sconce/backend.h>
+#include <sconce/conf.h>
+#include <sconce/daemon.h>
 #include <sconce/dgram.h>
 #include <sconce/endpoint.h>
 #include <sconce/filter.h>
 #include <sconce/inspect.h>
+#include <sconce/log.h>
 #include <sconce/loop.h>
 #include <sconce/mux.h>
 #include <sconce/raw.h>
