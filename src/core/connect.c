@@ -284,6 +284,8 @@ sconce__connect_report(struct sconce_sock *s)
 	if (errnum == 0) {
 		TRACE_STATE(s->loop, s, "connected", 0);
 		succeed(s);
+		if (!s->closed)
+			sconce__side_trim(s);	/* most have no use for it any more */
 	} else {
 		TRACE_STATE(s->loop, s, "connect_failed", errnum);
 		fail(s, errnum, kind);
@@ -333,6 +335,7 @@ bind_local(struct sconce_sock *s, int fd)
 	struct sconce__connect *c = s->_side->connect;
 	const struct sconce_addr *a = &c->bind[c->addr.any.sa_family == AF_INET6];
 	struct sconce__path path;
+	struct sconce_fail why;
 	int one = 1, r;
 
 	if (a->len == 0) {
@@ -345,9 +348,11 @@ bind_local(struct sconce_sock *s, int fd)
 	} else if (c->type == SOCK_STREAM) {	/* the kernel chooses the port when it knows the peer: far more of them */
 		l->be->setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof(one), l->ctx);
 	}
-	r = sconce__bind_addr(l, fd, a, c->type, &c->options, &path, sconce__fail_record(s));
-	if (r < 0)
+	r = sconce__bind_addr(l, fd, a, c->type, &c->options, &path, &why);
+	if (r < 0) {
+		sconce__fail_copy(s, &why);
 		return r;
+	}
 	r = sconce__path_keep(s, &path);
 	if (r < 0) {
 		sconce__path_unlink(&path);
@@ -361,6 +366,7 @@ sconce__connect_begin(struct sconce_sock *s, bool *again_out)
 {
 	struct sconce_loop *l = s->loop;
 	const struct sconce__connect *c = s->_side->connect;
+	struct sconce_fail why;
 	int fd, r;
 
 	fd = l->be->socket(c->addr.any.sa_family, c->type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, l->ctx);
@@ -369,9 +375,11 @@ sconce__connect_begin(struct sconce_sock *s, bool *again_out)
 		sconce__connect_failed(s, "socket", -r);
 		return r;
 	}
-	r = sconce__socket_options(l, fd, &c->addr, &c->options, c->type == SOCK_DGRAM ? HOW_DGRAM : 0, sconce__fail_record(s));
+	r = sconce__socket_options(l, fd, &c->addr, &c->options, c->type == SOCK_DGRAM ? HOW_DGRAM : 0, &why);
 	if (r == 0)
-		r = sconce__prepare_fd(s, fd, &c->addr, sconce__fail_record(s));
+		r = sconce__prepare_fd(s, fd, &c->addr, &why);
+	if (r < 0)
+		sconce__fail_copy(s, &why);
 	if (r == 0 && c->bound)
 		r = bind_local(s, fd);
 	if (r < 0)

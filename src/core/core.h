@@ -435,6 +435,7 @@ void sconce__table_fini(struct sconce_loop *l);
 /* sock.c */
 int sconce__sock_init(struct sconce_sock *s, struct sconce_loop *l, const struct sconce_sock_ops *ops, int fd, uint32_t flags);
 struct sconce__side *sconce__side(struct sconce_sock *s);		/* makes it; NULL: no memory */
+void sconce__side_trim(struct sconce_sock *s);				/* frees it if nothing is in it any more; it must not be in use */
 void sconce__sock_dirty(struct sconce_sock *s);			/* to be settled at the end of the dispatch or in step 5 */
 void sconce__sock_later(struct sconce_sock *s);			/* to be settled in the next turn */
 void sconce__interest(struct sconce_sock *s);			/* flags that decide interest have changed */

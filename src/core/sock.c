@@ -222,6 +222,26 @@ sconce__side(struct sconce_sock *s)
 }
 
 void
+sconce__side_trim(struct sconce_sock *s)
+{
+	static const struct sconce__side none;
+	struct sconce__side *side = s->_side;
+
+	if (side == NULL || s->ops->records || (s->_flags & SCONCE_PAUSE_FLOW) || (side->fail != NULL && side->fail->errnum != 0))
+		return;				/* a transfer's completion looks at it */
+	l_free(s->loop, side->fail);
+	side->fail = NULL;
+	side->sock = NULL;
+	if (memcmp(side, &none, sizeof(none)) == 0) {
+		l_free(s->loop, side);
+		s->_side = NULL;
+		s->_flags &= ~(uint32_t)FL_SIDE_HOT;
+	} else {
+		side->sock = s;
+	}
+}
+
+void
 sconce__side_hot(struct sconce_sock *s)
 {
 	const struct sconce__side *side = s->_side;
