@@ -75,9 +75,9 @@ named() {
 		grep -vE '_H$' | sort -u
 }
 
-# Words of the pages (but not their titles, in capitals), and the names that make a page found.
+# Words of the pages (but not their titles, in capitals, nor variables of the environment), and the names that make a page found.
 mentioned() {
-	cat "${pages[@]}" | sed '/^\.Dt /d; s/\\&//g' | grep -oE '(sconce|SCONCE)_[A-Za-z0-9_]+' | sort -u
+	cat "${pages[@]}" | sed '/^\.Dt /d; /^\.\(It \)\?Ev /d; s/-width [A-Z_]*//; s/\\&//g' | grep -oE '(sconce|SCONCE)_[A-Za-z0-9_]+' | sort -u
 }
 name_lines() {
 	awk '/^\.Sh / { in_name = ($2 == "NAME") } in_name && $1 == ".Nm" { print $2 }' "${pages[@]}"
