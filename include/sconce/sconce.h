@@ -9,11 +9,15 @@
 #include <sconce/dgram.h>
 #include <sconce/endpoint.h>
 #include <sconce/filter.h>
+#include <sconce/fleet.h>
 #include <sconce/inspect.h>
 #include <sconce/log.h>
 #include <sconce/loop.h>
 #include <sconce/mux.h>
+#include <sconce/process.h>
 #include <sconce/raw.h>
+#include <sconce/restart.h>
+#include <sconce/server.h>
 #include <sconce/sock.h>
 #include <sconce/stream.h>
 #include <sconce/timer.h>

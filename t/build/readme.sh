@@ -80,6 +80,8 @@ fi
 t_case "danga-socket(7) has every row" has_every_row danga-socket.7 DS 110
 t_case "io-eventmux(7) has every row" has_every_row io-eventmux.7 EM 59 IB 10
 t_case "io-multiplex(7) has every row" has_every_row io-multiplex.7 IM 24
+t_case "net-server-multiplex(7) has every row" has_every_row net-server-multiplex.7 NS 78
+t_case "poe-client-tcpmulti(7) has every row" has_every_row poe-client-tcpmulti.7 TM 35
 t_case "poe-filters(7) has every row" has_every_row poe-filters.7 RW 15 PF 12 PC 6
 t_case "poe-socketfactory(7) has every row" has_every_row poe-socketfactory.7 SF 23
 examples "${pages[@]}"
