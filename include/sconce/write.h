@@ -93,8 +93,8 @@ SCONCE_API int sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst,
 SCONCE_API uint64_t sconce_transferred(const struct sconce_sock *src);
 
 /* Two transfers, one each way, each followed by a half-close of its destination.  done(a, arg, status), once, when
- * both directions have ended (0) or either has failed; both may be closed by then, but their memory is there (they are held).
- * Neither socket is closed.
+ * both directions have ended (0) or either has failed; `a` is held until then, `b` may be closed by then and, unless you
+ * hold it, destroyed.  Neither socket is closed.
  * Returns 0, or -errno as sconce_transfer(): then nothing has begun and done(a, arg, -errno) runs from the loop. */
 SCONCE_API int sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done, void *arg);
 

@@ -523,7 +523,7 @@ sconce_transferred(const struct sconce_sock *src)
 }
 
 struct relay {
-	struct sconce_sock *a, *b;	/* held until done() has run */
+	struct sconce_sock *a;		/* held until done() has run */
 	sconce_done_fn *done;
 	void *arg;
 	int halves;			/* transfers not over */
@@ -544,7 +544,6 @@ relay_half(struct sconce_sock *dst, void *arg, int status)
 		if (r->done != NULL)
 			r->done(r->a, r->arg, status);
 		sconce_release(r->a);
-		sconce_release(r->b);
 	}
 	if (r->halves == 0)
 		l_free(l, r);
@@ -568,12 +567,10 @@ sconce_relay(struct sconce_sock *a, struct sconce_sock *b, sconce_done_fn *done,
 		return first;
 	}
 	r->a = a;
-	r->b = b;
 	r->done = done;
 	r->arg = arg;
 	r->halves = 2;
 	sconce_hold(a);
-	sconce_hold(b);
 	first = sconce_transfer(a, b, SCONCE_TO_END, relay_half, r);
 	if (first < 0) {
 		r->halves = 1;			/* whose end is told from the loop */

@@ -162,14 +162,6 @@ conn_mux_connection(struct sconce_client *c)
 	sconce_relay(&c->stream.sock, &conn->target, conn_ended, conn);
 }
 
-/* Never called, since the relay takes the input from the beginning; but without it a server has no TCP. */
-static void
-conn_mux_input(struct sconce_client *c, struct sconce_input *in)
-{
-	(void)c;
-	sconce_input_take(in, in->len);
-}
-
 /* ---- UDP ---- */
 
 struct session {
@@ -446,7 +438,6 @@ static const struct sconce_server_ops portfw_ops = {
 	.new_client = conn_new,
 	.free_client = conn_free,
 	.mux_connection = conn_mux_connection,
-	.mux_input = conn_mux_input,
 	.mux_datagram = portfw_mux_datagram,
 };
 
