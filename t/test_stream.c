@@ -1003,13 +1003,21 @@ END_TEST
 START_TEST(test_connect_to_datagrams_is_refused)
 {
 	struct sconce_stream_options opts = { .filter = &lines };
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char text[32];
 
 	ck_assert_int_eq(sconce_stream_init(&g.stream, loop, &bare_ops, -1, &opts), 0);
-	ck_assert_int_eq(sconce_connect(&g.stream.sock, "udp://127.0.0.1:9"), 0);
+	ck_assert_int_eq(sconce_connect(&g.stream.sock, "udp://127.0.0.1:9"), -EPROTOTYPE);
+	ck_assert_str_eq(sconce_failure(&g.stream.sock)->operation, "socktype");
+	ck_assert_int_eq(sconce_bind(&g.stream.sock, "udp://127.0.0.1:0", NULL), -EPROTOTYPE);
+	snprintf(text, sizeof(text), "fd://%d", fd);
+	ck_assert_int_eq(sconce_connect(&g.stream.sock, text), -EPROTOTYPE);
+	ck_assert_str_eq(sconce_failure(&g.stream.sock)->operation, "socktype");
+	close(fd);				/* still ours */
+	ck_assert_int_eq(sconce_connect(&g.stream.sock, "tcp://127.0.0.1:1"), 0);
 	turn();
 	ck_assert_int_eq(g.destroyed, 1);
-	ck_assert_int_eq(g.stream.sock.errnum, EPROTOTYPE);
-	ck_assert_int_eq(g.stream.sock.reason, SCONCE_REASON_CONNECT);
+	ck_assert_int_eq(g.stream.sock.errnum, ECONNREFUSED);
 }
 END_TEST
 

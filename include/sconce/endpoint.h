@@ -348,7 +348,8 @@ SCONCE_API int sconce_listener_set_ops(struct sconce_listener *l, const struct s
  * synchronous, as sconce_listen(), with the same care for unix paths and names.  SO_REUSEADDR is off unless
  * reuse=1.  On success s->fd is open, and s has fd://N's fd for its own.
  * May be called from hooks; runs none.
- * Returns 0 or -errno with *fail_out (may be NULL) set: -EPROTOTYPE (a stream endpoint or fd), -EISCONN, -EALREADY,
+ * Returns 0 or -errno with *fail_out (may be NULL) set: -EPROTOTYPE (a stream endpoint or fd, or `s` is a stream),
+ * -EISCONN, -EALREADY,
  * -EBADF (closed) and as sconce_listen(); `s` is then as before. */
 SCONCE_API int sconce_bind(struct sconce_sock *s, const char *endpoint, struct sconce_fail *fail_out);
 SCONCE_API int sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep,
@@ -371,7 +372,8 @@ SCONCE_API int sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_e
  * sconce_close() before that cancels everything without event_connect.
  * `endpoint` is not kept.
  * Returns 0; -EINVAL for a wrong endpoint (sconce_failure() says what; also: port 0, and an fd that listens),
- * -EPROTONOSUPPORT ("ssl"), -EPROTOTYPE (a stream endpoint, and the type of `s` carries records), -EISCONN,
+ * -EPROTONOSUPPORT ("ssl"), -EPROTOTYPE (a stream endpoint, and the type of `s` carries records, or a datagram one, and
+ * it is a stream), -EISCONN,
  * -EALREADY, -EBADF (closed, or fd://N is not open), -EPERM (fd://N is a file), -ENOMEM; for fd://N also what the
  * hook `open` of the type gives. */
 SCONCE_API int sconce_connect(struct sconce_sock *s, const char *endpoint);

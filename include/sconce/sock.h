@@ -124,6 +124,10 @@ struct sconce_sock_ops {
 	 * Returns 0; or -errno, which refuses the fd: the endpoint, or the address that is being tried, has then failed
 	 * ("setsockopt", or "socktype" for -EPROTOTYPE).  Missing: there is nothing to prepare. */
 	int (*open)(struct sconce_sock *s, int fd);
+
+	/* The type is a byte stream and nothing else: sconce_connect() and sconce_bind() refuse endpoints and fds of
+	 * datagrams, with -EPROTOTYPE.  Missing: either will do. */
+	bool stream;
 };
 
 /* The base of every socket type.  Its size is a promise: at most 160 bytes. */

@@ -421,6 +421,8 @@ sconce_bind_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep, st
 
 	if (r < 0)
 		return wrong(ep, "bind", -r, fail_out);
+	if (s->ops->stream)
+		return wrong_because(ep, "socktype", EPROTOTYPE, "a stream cannot be bound to it", fail_out);
 	r = sconce__endpoint_check(ep, SOCK_DGRAM, &fail);
 	if (r == 0)
 		r = fd = ep->fd >= 0 ? adopt(s, ep, &fail) : open_dgram(s, ep, &path, &fail);

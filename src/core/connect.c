@@ -553,6 +553,15 @@ sconce__connect_list(struct sconce_sock *s, const struct sconce_endpoint *ep, co
 }
 
 /* The fd of an endpoint fd://N, which is connected or connecting. */
+static bool
+is_datagram(struct sconce_loop *l, int fd)
+{
+	int type = 0;
+	socklen_t len = sizeof(type);
+
+	return l->be->getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len, l->ctx) == 0 && type == SOCK_DGRAM;
+}
+
 static int
 connect_fd(struct sconce_sock *s, const struct sconce_endpoint *ep)
 {
@@ -566,6 +575,10 @@ connect_fd(struct sconce_sock *s, const struct sconce_endpoint *ep)
 	if (is_socket && listening) {		/* it would never become writable */
 		sconce__fail_why(sconce__fail_record(s), "connect", EINVAL, what, "a listening socket");
 		return -EINVAL;
+	}
+	if (is_socket && s->ops->stream && is_datagram(l, ep->fd)) {
+		sconce__fail_why(sconce__fail_record(s), "socktype", EPROTOTYPE, what, "a datagram socket, not a stream");
+		return -EPROTOTYPE;
 	}
 	r = sconce__prepare_fd(s, ep->fd, NULL, sconce__fail_record(s));
 	if (r < 0)
@@ -598,10 +611,10 @@ refuse_port_0(struct sconce_sock *s, const char *what)
 static int
 check_endpoint(struct sconce_sock *s, const struct sconce_endpoint *ep)
 {
-	int r = sconce__may_connect(s);
+	int r = sconce__may_connect(s), type = s->ops->records ? SOCK_DGRAM : s->ops->stream ? SOCK_STREAM : 0;
 
 	if (r == 0)
-		r = sconce__endpoint_check(ep, s->ops->records ? SOCK_DGRAM : 0, sconce__fail_record(s));
+		r = sconce__endpoint_check(ep, type, sconce__fail_record(s));
 	if (r < 0 || ep->fd >= 0 || ep->family == AF_UNIX)
 		return r;
 	return ep->service[strspn(ep->service, "0")] == '\0' ? refuse_port_0(s, "endpoint") : 0;

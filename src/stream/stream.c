@@ -470,16 +470,6 @@ stream_describe(const struct sconce_sock *s, char *buf, size_t size)
 	return snprintf(buf, size, "%s %s unread %zu", st->ops->name, line, st->_framer.in.len);
 }
 
-/* A datagram of no bytes would be taken for the end. */
-static int
-stream_open(struct sconce_sock *s, int fd)
-{
-	int type = 0;
-	socklen_t len = sizeof(type);
-
-	return sconce_raw_getsockopt(s->loop, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_DGRAM ? -EPROTOTYPE : 0;
-}
-
 static const struct sconce_sock_ops stream_sock_ops = {
 	.name = "stream",
 	.event_read = stream_event_read,
@@ -493,7 +483,7 @@ static const struct sconce_sock_ops stream_sock_ops = {
 	.event_close = stream_event_close,
 	.destroy = stream_destroy,
 	.describe = stream_describe,
-	.open = stream_open,
+	.stream = true,			/* a datagram of no bytes would be taken for the end */
 };
 
 /* ---- making one ---- */
