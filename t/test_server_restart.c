@@ -83,6 +83,47 @@ START_TEST(test_restart_new_configuration)
 }
 END_TEST
 
+/* An address that is part of what was listened to before, or contains it, can be bound; the old one is not in the way. */
+START_TEST(test_restart_overlapping_address)
+{
+	char option[128], text[128];
+	struct served v;
+	int c;
+
+	kit_write_file(kit_path("conf"), _i & 1 ? "port 127.0.0.1:0\n" : "port 0.0.0.0:0\n");
+	snprintf(option, sizeof(option), "--conf_file=%s", kit_path("conf"));
+	kit_exec(&v, (const char *const[]){ "--log_level=4", _i & 2 ? "--drain=30" : "--drain=0", option, NULL });
+	v.port = atoi(kit_log(&v, _i & 1 ? "listening on 127.0.0.1:" : "listening on 0.0.0.0:"));
+	kit_log(&v, "started");
+	c = kit_connect(&v);
+	kit_line(c);
+	snprintf(text, sizeof(text), _i & 1 ? "port 0.0.0.0:%d\n" : "port 127.0.0.1:%d\n", v.port);
+	kit_write_file(kit_path("conf"), text);
+	hup(&v);
+	close(c);
+	c = kit_connect(&v);
+	ck_assert_str_eq(kit_line(c), "hello");
+	close(c);
+	kit_stop(&v);
+}
+END_TEST
+
+/* A unix path that was taken over is still ours: it goes at the end. */
+START_TEST(test_restart_unix_path_goes_at_the_end)
+{
+	char option[128];
+	struct served v;
+
+	snprintf(option, sizeof(option), "--port=%s", kit_path("s"));
+	kit_start(&v, option, NULL);
+	hup(&v);
+	hup(&v);
+	ck_assert_int_eq(access(kit_path("s"), F_OK), 0);
+	kit_stop(&v);
+	ck_assert_int_eq(access(kit_path("s"), F_OK), -1);
+}
+END_TEST
+
 /* A program that cannot be executed any more: the old one serves on. */
 START_TEST(test_restart_broken_program)
 {
@@ -378,6 +419,8 @@ t_suite(void)
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_test(t, test_restart_flow);
 	tcase_add_loop_test(t, test_restart_new_configuration, 0, 3);
+	tcase_add_loop_test(t, test_restart_overlapping_address, 0, 4);
+	tcase_add_test(t, test_restart_unix_path_goes_at_the_end);
 	tcase_add_loop_test(t, test_restart_broken_program, 0, 2);
 	tcase_add_test(t, test_restart_closes_clients);
 	tcase_add_test(t, test_restart_keeps_clients);

@@ -124,10 +124,14 @@ SCONCE_API int sconce_process_start(struct sconce_process *p, const struct sconc
 	struct sconce_fail *fail_out);
 
 /* The fd of a listener that the program had before its restart, or that a service manager has opened, for this endpoint;
- * of several the next one.  -1: there is none, bind one.  It is the caller's. */
+ * of several the next one.  -1: there is none, bind one.  It is the caller's.  The path of a unix socket that was ours is
+ * unlinked by sconce_process_free(), as a listener unlinks one that it has made; a service manager's is not. */
 SCONCE_API int sconce_process_inherited(struct sconce_process *p, const struct sconce_endpoint *ep);
 /* Any listener that a service manager has opened, for programs that were not told where to listen; -1. */
 SCONCE_API int sconce_process_inherited_any(struct sconce_process *p);
+/* Closes what was inherited and nobody has asked for: to be called before anything is bound anew, since one of them may
+ * be in the way of another address of its port.  sconce_process_run() does it in any case. */
+SCONCE_API void sconce_process_inherited_close(struct sconce_process *p);
 /* The socket, which listens for this endpoint, is handed over at a restart; until it is closed.  The new program finds
  * it by what the endpoint says (protocol, host, service, path, fd), however that is written, whatever the options;
  * several in the order of these calls.  What came from a service manager stays one of its sockets.  Returns 0 or -ENOMEM. */

@@ -231,13 +231,21 @@ sconce_inherited_take(struct sconce_inherited **inherited_out)
 }
 
 void
+sconce__inherited_close(struct sconce_inherited *in)
+{
+	for (size_t i = 0; i < in->count; i++) {
+		if (!in->fds[i].given)
+			close(in->fds[i].fd);
+		in->fds[i].given = true;
+	}
+}
+
+void
 sconce_inherited_free(struct sconce_inherited *in)
 {
 	if (in == NULL)
 		return;
-	for (size_t i = 0; i < in->count; i++)
-		if (!in->fds[i].given)
-			close(in->fds[i].fd);
+	sconce__inherited_close(in);
 	free_record(in);
 }
 

@@ -119,6 +119,40 @@ sconce_process_new(const struct sconce_process_ops *ops, void *arg, int argc, ch
 	return 0;
 }
 
+/* Remembers a path that a listener of ours has had since before the restart; a new one unlinks its own. */
+static void
+own_path(struct sconce_process *p, const struct sconce_endpoint *ep)
+{
+	struct owned_path *o;
+	struct stat st;
+
+	if (ep->family != AF_UNIX || ep->fd >= 0 || ep->path[0] == '@' || lstat(ep->path, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return;
+	o = malloc(sizeof(*o) + strlen(ep->path) + 1);
+	if (o == NULL)
+		return;			/* it stays behind, and the next start replaces it */
+	o->dev = st.st_dev;
+	o->ino = st.st_ino;
+	strcpy(o->path, ep->path);
+	o->next = p->paths;
+	p->paths = o;
+}
+
+/* Frees what is known of the paths.  `remove`: the process ends, and so do they, unless they are others' by now. */
+static void
+drop_paths(struct sconce_process *p, bool remove)
+{
+	struct owned_path *o;
+	struct stat st;
+
+	while ((o = p->paths) != NULL) {
+		p->paths = o->next;
+		if (remove && lstat(o->path, &st) == 0 && st.st_dev == o->dev && st.st_ino == o->ino)
+			unlink(o->path);
+		free(o);
+	}
+}
+
 static void
 free_kept(struct sconce_process *p)
 {
@@ -140,6 +174,7 @@ sconce_process_free(struct sconce_process *p)
 	sconce_daemon_ready(&p->ready, 1);
 	sconce_inherited_free(p->inherited);
 	sconce_program_free(p->program);
+	drop_paths(p, p->worker < 0 && !p->draining);
 	free_kept(p);
 	free(p->children);
 	free(p);
@@ -336,6 +371,13 @@ manage(struct sconce_process *p, int fd, const char *name)
 	return fd;
 }
 
+void
+sconce_process_inherited_close(struct sconce_process *p)
+{
+	if (p->inherited != NULL)
+		sconce__inherited_close(p->inherited);
+}
+
 int
 sconce_process_inherited(struct sconce_process *p, const struct sconce_endpoint *ep)
 {
@@ -347,8 +389,10 @@ sconce_process_inherited(struct sconce_process *p, const struct sconce_endpoint 
 		return -1;
 	sconce__endpoint_key(ep, key);
 	fd = sconce_inherited_fd(p->inherited, key);
-	if (fd >= 0)
+	if (fd >= 0) {
+		own_path(p, ep);
 		return fd;
+	}
 	fd = sconce__inherited_named(p->inherited, ep, &name);
 	return manage(p, fd, name);
 }

@@ -59,6 +59,8 @@ void sconce__endpoint_key(const struct sconce_endpoint *ep, char key[KEY_SIZE]);
 
 /* As sconce_inherited_endpoint(); the name is as with sconce_inherited_any(). */
 int sconce__inherited_named(struct sconce_inherited *in, const struct sconce_endpoint *ep, const char **name_out);
+/* Closes the fds that nobody has asked for; the children stay. */
+void sconce__inherited_close(struct sconce_inherited *in);
 
 /* ---- process ---- */
 
@@ -74,6 +76,14 @@ struct kept {
 struct managed {
 	int		fd;
 	char		*name;
+};
+
+/* A unix path that the program before us has made, to be unlinked when we end. */
+struct owned_path {
+	struct owned_path *next;
+	dev_t		dev;
+	ino_t		ino;
+	char		path[];
 };
 
 struct worker {
@@ -112,6 +122,7 @@ struct sconce_process {
 	bool		restarted, chrooted;
 	struct kept	*kept;
 	size_t		kept_count, kept_cap;
+	struct owned_path *paths;
 	struct managed	*managed;
 	size_t		managed_count, managed_cap;
 

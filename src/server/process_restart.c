@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -186,19 +187,39 @@ execute(struct sconce_process *p, struct sconce_handover *h, struct sconce_fail 
 
 /* ---- with a child that drains ---- */
 
-/* The child, once the exec has been done (the pipe's other end is gone by it).  If it was not, it was made in vain. */
+/* The child's part in the listening sockets ends before the exec, so that the new program may bind what overlaps with
+ * them.  Their fds stay open, for the loop, as sockets of nobody's; `drain` closes them. */
 static void
-drain_child(struct sconce_process *p, int pipe_fd)
+leave_listeners(struct sconce_process *p)
 {
-	char byte;
+	for (size_t i = 0; i < p->kept_count; i++) {
+		struct sconce_sock *s = sconce_find(p->kept[i].loop, p->kept[i].id);
+		int spare = s != NULL && sconce_fd(s) >= 0 ? socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0) : -1;
+
+		if (spare < 0)
+			continue;		/* then it is closed a little later */
+		dup3(spare, sconce_fd(s), O_CLOEXEC);
+		close(spare);
+	}
+}
+
+/* The child: says that it is ready, and goes on once the exec has been done (the other end is gone by it).  If it was not,
+ * the child was made in vain. */
+static void
+drain_child(struct sconce_process *p, int parent)
+{
+	char byte = 0;
 	ssize_t n;
 
+	leave_listeners(p);
+	if (write(parent, &byte, 1) < 0)
+		_exit(1);
 	do {
-		n = read(pipe_fd, &byte, 1);
+		n = read(parent, &byte, 1);
 	} while (n < 0 && errno == EINTR);
 	if (n != 0)
 		_exit(0);
-	close(pipe_fd);
+	close(parent);
 	p->draining = true;
 	if (sconce__process_forked(p) < 0)
 		_exit(1);
@@ -208,11 +229,20 @@ drain_child(struct sconce_process *p, int pipe_fd)
 	p->ops->drain(p);
 }
 
+static void
+await_child(int child)
+{
+	char byte;
+
+	while (read(child, &byte, 1) < 0 && errno == EINTR)
+		;
+}
+
 /* The parent, when the exec has failed. */
 static void
-take_back(pid_t pid, int pipe_fd)
+take_back(pid_t pid, int child)
 {
-	ssize_t n = write(pipe_fd, "", 1);
+	ssize_t n = send(child, "", 1, MSG_NOSIGNAL);
 
 	(void)n;
 	while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
@@ -223,7 +253,7 @@ static void
 restart_draining(struct sconce_process *p, struct sconce_handover *h)
 {
 	struct sconce_fail fail;
-	int fds[2], r = pipe2(fds, O_CLOEXEC) < 0 ? -errno : 0;
+	int fds[2], r = socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0 ? -errno : 0;
 	pid_t pid;
 
 	if (r < 0) {
@@ -238,14 +268,15 @@ restart_draining(struct sconce_process *p, struct sconce_handover *h)
 	}
 	r = pid < 0 ? -errno : sconce_handover_child(h, pid);
 	snprintf(fail.text, sizeof(fail.text), "%s", sconce_strerror(r));
+	close(fds[0]);
 	if (r == 0) {
+		await_child(fds[1]);
 		if (p->ops->restart != NULL)
 			p->ops->restart(p, true);
 		execute(p, h, &fail);
 	}
 	if (pid > 0)
 		take_back(pid, fds[1]);
-	close(fds[0]);
 	close(fds[1]);
 	failed(p, fail.text, r == 0);
 }

@@ -138,27 +138,6 @@ open_dgram(struct server_port *p, const struct sconce_endpoint *ep, int fd, stru
 	return fd >= 0 ? 0 : sconce_bind_endpoint(&p->dgram.sock, ep, fail);
 }
 
-/* Notes the path of a unix socket that came from the program before us: it is ours to unlink at the end. */
-static void
-note_path(struct server_port *p)
-{
-	struct stat st;
-
-	if (p->ep->family != AF_UNIX || p->ep->path[0] == '@' || lstat(p->ep->path, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	p->dev = st.st_dev;
-	p->ino = st.st_ino;
-}
-
-static void
-unlink_path(struct server_port *p)
-{
-	struct stat st;
-
-	if (p->ino != 0 && lstat(p->ep->path, &st) == 0 && st.st_dev == p->dev && st.st_ino == p->ino)
-		unlink(p->ep->path);
-}
-
 /* How many there are already for the same address of the same endpoint. */
 static unsigned
 equals(struct server_port *port)
@@ -193,6 +172,7 @@ adopt(struct sconce_server *sv, const struct sconce_endpoint *ep, int fd, int wo
 		free(p);
 		return r;
 	}
+	p->inherited = true;
 	r = keep(p);
 	p->worker = worker >= 0 ? (unsigned)worker : equals(p) % worker_count(sv);
 	return r;
@@ -321,19 +301,28 @@ has_port(const struct sconce_server *sv, const struct sconce_endpoint *key, size
 	return false;
 }
 
-/* Opens what one text means, for all workers. */
+/* Takes what was opened before us, for all endpoints; and closes what nobody wants any more, since it may be in the way of
+ * what does. */
+static int
+take_inherited(struct sconce_server *sv, struct sconce_fail *fail)
+{
+	struct sconce__server *s = sv->_s;
+	int r = 0, fd;
+
+	for (size_t i = 0; i < s->ep_count; i++)
+		while (r == 0 && (fd = sconce_process_inherited(sv->process, &s->eps[i])) >= 0)
+			r = adopt(sv, &s->eps[i], fd, -1, fail);
+	sconce_process_inherited_close(sv->process);
+	return r;
+}
+
+/* Opens what one text means, for all workers, as far as it is not open. */
 static int
 open_group(struct sconce_server *sv, const struct sconce_endpoint *key, size_t count, struct sconce_fail *fail)
 {
-	int r = 0, fd;
+	int r = 0;
 
-	for (size_t i = 0; i < count; i++)
-		while (r == 0 && (fd = sconce_process_inherited(sv->process, &key[i])) >= 0)
-			r = adopt(sv, &key[i], fd, -1, fail);
-	for (struct server_port *p = sv->_s->ports; p != NULL; p = p->next)
-		if (p->ep >= key && p->ep < key + count)
-			note_path(p);
-	if (r == 0 && !has_port(sv, key, count, 0))
+	if (!has_port(sv, key, count, 0))
 		r = open_new(sv, key, count, 0, fail);
 	for (unsigned w = 1; r == 0 && w < worker_count(sv); w++) {
 		if (has_port(sv, key, count, w))
@@ -346,11 +335,10 @@ open_group(struct sconce_server *sv, const struct sconce_endpoint *key, size_t c
 
 /* ---- all of them ---- */
 
-/* No port was said: what a service manager has opened, or 20203 (NS-23). */
+/* No port was said: takes what a service manager has opened, for all workers. */
 static int
-open_default(struct sconce_server *sv, struct sconce_fail *fail)
+open_managers(struct sconce_server *sv, struct sconce_fail *fail)
 {
-	static const char *const standard[] = { "20203" };
 	struct sconce__server *s = sv->_s;
 	int fd, r = 0;
 
@@ -361,19 +349,23 @@ open_default(struct sconce_server *sv, struct sconce_fail *fail)
 	sconce_endpoint_init(s->eps);
 	snprintf(s->eps->proto, sizeof(s->eps->proto), "fd");
 	snprintf(s->eps->text, sizeof(s->eps->text), "a socket of the service manager's");
-	while (r == 0 && ((fd = sconce_process_inherited(sv->process, s->eps)) >= 0 ||
-	    (fd = sconce_process_inherited_any(sv->process)) >= 0))
+	while (r == 0 && (fd = sconce_process_inherited_any(sv->process)) >= 0)
 		r = adopt(sv, s->eps, fd, -1, fail);
-	if (r < 0 || s->ports != NULL) {
-		for (unsigned w = 1; r == 0 && w < worker_count(sv); w++)
-			if (!has_port(sv, s->eps, 1, w))
-				r = share(sv, s->eps, 1, w, fail);
-		return r;
-	}
+	for (unsigned w = 1; r == 0 && s->ports != NULL && w < worker_count(sv); w++)
+		if (!has_port(sv, s->eps, 1, w))
+			r = share(sv, s->eps, 1, w, fail);
+	return r;
+}
+
+/* There is nothing of a service manager's either: 20203 (NS-23). */
+static int
+take_standard(struct sconce_server *sv)
+{
+	static const char *const standard[] = { "20203" };
+
 	sconce_server_log(sv, SCONCE_LOG_NOTICE, "no port was given: %s", standard[0]);
 	sv->options.port = (struct sconce_conf_list){ 1, standard };
-	r = sconce__server_eps(sv);
-	return r < 0 ? r : open_group(sv, s->eps, s->ep_count, fail);
+	return sconce__server_eps(sv);
 }
 
 /* Both versions of IP of one text: they are one port.  (The same text twice is two.) */
@@ -399,24 +391,37 @@ is_there_already(struct sconce_server *sv, size_t at)
 	return false;
 }
 
+/* Opens the endpoints of the options. */
+static int
+open_all(struct sconce_server *sv, struct sconce_fail *fail)
+{
+	struct sconce__server *s = sv->_s;
+	int r = take_inherited(sv, fail);
+	size_t count;
+
+	for (size_t i = 0; r == 0 && i < s->ep_count; i += count) {
+		for (count = 1; i + count < s->ep_count && is_same_text(&s->eps[i + count], &s->eps[i]); count++)
+			;
+		if (!is_there_already(sv, i))
+			r = open_group(sv, &s->eps[i], count, fail);
+	}
+	return r;
+}
+
 /* Opens everything, or says what failed. */
 int
 sconce__server_bind(struct sconce_server *sv, struct sconce_fail *fail)
 {
 	struct sconce__server *s = sv->_s;
-	size_t count;
 	int r = 0;
 
 	memset(fail, 0, sizeof(*fail));
 	if (s->ep_count == 0)
-		r = open_default(sv, fail);
-	else
-		for (size_t i = 0; r == 0 && i < s->ep_count; i += count) {
-			for (count = 1; i + count < s->ep_count && is_same_text(&s->eps[i + count], &s->eps[i]); count++)
-				;
-			if (!is_there_already(sv, i))
-				r = open_group(sv, &s->eps[i], count, fail);
-		}
+		r = open_managers(sv, fail);
+	if (r == 0 && s->ports == NULL && sv->options.port.count == 0)
+		r = take_standard(sv);
+	if (r == 0 && sv->options.port.count > 0)
+		r = open_all(sv, fail);
 	if (r < 0 && fail->text[0] == '\0')
 		snprintf(fail->text, sizeof(fail->text), "cannot listen: %s", sconce_strerror(r));
 	if (r == 0 && worker_count(sv) > 1)
@@ -452,7 +457,7 @@ sconce__server_own_paths(struct sconce_server *sv, struct sconce_fail *fail)
 	int r = sconce_identity_resolve(&id, sv->process_options.user, sv->process_options.group, fail);
 
 	for (struct server_port *p = sv->_s->ports; r == 0 && p != NULL; p = p->next)
-		if (p->worker == 0 && p->ino == 0 && p->ep->family == AF_UNIX && p->ep->path[0] != '@' && p->ep->fd < 0)
+		if (p->worker == 0 && !p->inherited && p->ep->family == AF_UNIX && p->ep->path[0] != '@' && p->ep->fd < 0)
 			r = sconce_identity_own(&id, -1, p->ep->path, fail);
 	return r;
 }
@@ -460,13 +465,9 @@ sconce__server_own_paths(struct sconce_server *sv, struct sconce_fail *fail)
 void
 sconce__server_close_ports(struct sconce_server *sv, int but_worker)
 {
-	bool last = sv->_s->phase == SERVER_ENDING && sv->_s->end == SERVER_STOP && sconce_process_worker(sv->process) < 0;
-
 	for (struct server_port *p = sv->_s->ports; p != NULL; p = p->next) {
 		if (but_worker >= 0 && p->worker == (unsigned)but_worker)
 			continue;
-		if (last)
-			unlink_path(p);
 		sconce_close(sock_of(p), SCONCE_REASON_LOCAL);
 	}
 }

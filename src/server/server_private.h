@@ -13,7 +13,6 @@
 #include <sconce/server.h>
 #include <sconce/timer.h>
 
-#include <sys/stat.h>
 
 enum { SERVER_STEPS = 16 };
 
@@ -24,8 +23,7 @@ struct server_port {
 	const struct sconce_endpoint *ep;	/* as configured, of s->eps: the key of a restart */
 	unsigned		worker;		/* which of them uses it */
 	bool			datagrams;
-	dev_t			dev;		/* of an inherited unix path, which is ours to unlink */
-	ino_t			ino;		/* 0: none */
+	bool			inherited;	/* from before a restart, or a service manager's */
 	union {
 		struct sconce_listener	listener;
 		struct sconce_dgram	dgram;
