@@ -12,6 +12,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -302,13 +303,16 @@ kit_exchange(const struct kit *k, int client, int *backend, const char *request,
 /* ---- the daemon ---- */
 
 static void
-write_config(const struct kit *k, const char *path, const char *settings)
+write_config(const struct kit *k, int nodes, const char *settings)
 {
-	FILE *out = fopen(path, "we");
+	char path[80];
+	FILE *out;
 
+	snprintf(path, sizeof(path), "%s/conf", k->dir);
+	out = fopen(path, "we");
 	ck_assert_ptr_nonnull(out);
 	fprintf(out, "CREATE POOL nodes\n");
-	for (int i = 0; i < k->node_count; i++)
+	for (int i = k->node_count - nodes; i < k->node_count; i++)
 		fprintf(out, "POOL nodes ADD 127.0.0.1:%d\n", k->node_ports[i]);
 	fprintf(out, "CREATE SERVICE web\nSET role = reverse_proxy\nSET listen = 127.0.0.1:%d\nSET pool = nodes\n", k->port);
 	fprintf(out, "SET persist_client = 1\nSET persist_backend = 1\n%sENABLE web\n", settings);
@@ -316,19 +320,64 @@ write_config(const struct kit *k, const char *path, const char *settings)
 }
 
 static void
-run_daemon(const char *config, int fds, int out, int err)
+remove_config(const struct kit *k)
 {
-	struct rlimit limit = { (rlim_t)fds, (rlim_t)fds };
-	const char *build = getenv("BUILD");
-	char path[512];
+	char path[80];
 
+	snprintf(path, sizeof(path), "%s/conf", k->dir);
+	unlink(path);
+	rmdir(k->dir);
+}
+
+void
+kit_configure(struct kit *k, int nodes, const char *settings)
+{
+	mkdir(k->dir, 0700);
+	write_config(k, nodes, settings);
+}
+
+/* How it is started. */
+struct start {
+	int	fds;			/* at most so many; 0: any number */
+	int	listener;		/* becomes fd 3; -1: none */
+	const char *const *args;	/* more arguments; NULL: none */
+};
+
+/* As sd_listen_fds(3) wants it. */
+static void
+hand_over(int listener)
+{
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", (int)getpid());
+	setenv("LISTEN_PID", pid, 1);
+	setenv("LISTEN_FDS", "1", 1);
+	if (listener == 3)
+		fcntl(3, F_SETFD, 0);
+	else
+		dup2(listener, 3);
+}
+
+static void
+run_daemon(const struct kit *k, const struct start *how, int out, int err)
+{
+	struct rlimit limit = { (rlim_t)how->fds, (rlim_t)how->fds };
+	const char *build = getenv("BUILD");
+	char path[512], config[80];
+	const char *argv[16] = { "sconced", "--config", config };
+
+	for (int i = 0; how->args != NULL && how->args[i] != NULL && i < 12; i++)
+		argv[3 + i] = how->args[i];
 	snprintf(path, sizeof(path), "%s/sconced", build != NULL ? build : "build");
+	snprintf(config, sizeof(config), "%s/conf", k->dir);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);	/* it goes with a test that fails */
-	if (fds > 0)
+	if (how->fds > 0)
 		setrlimit(RLIMIT_NOFILE, &limit);
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
-	execl(path, "sconced", "--config", config, (char *)NULL);
+	if (how->listener >= 0)
+		hand_over(how->listener);
+	execv(path, (char *const *)(uintptr_t)argv);
 	dprintf(STDERR_FILENO, "%s: %s\n", path, strerror(errno));
 	_exit(127);
 }
@@ -350,40 +399,73 @@ await_running(int out, int err)
 	ck_abort_msg("sconced did not start: %.*s", (int)(n > 0 ? n : 0), said);
 }
 
+/* In a directory of its own, with k->port chosen. */
+static void
+launch(struct kit *k, const char *settings, const struct start *how)
+{
+	int out[2], err[2];
+
+	snprintf(k->dir, sizeof(k->dir), "/tmp/sconced-test.XXXXXX");
+	ck_assert_ptr_nonnull(mkdtemp(k->dir));
+	write_config(k, k->node_count, settings);
+	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
+	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
+	k->pid = fork();
+	if (k->pid == 0)
+		run_daemon(k, how, out[1], err[1]);
+	close(out[1]);
+	close(err[1]);
+	k->log = err[0];
+	await_running(out[0], err[0]);
+	kit_log(k, "started, pid ");
+	close(out[0]);
+	remove_config(k);
+}
+
+static void
+open_nodes(struct kit *k, int node_count)
+{
+	memset(k, 0, sizeof(*k));
+	k->node_count = node_count;
+	for (int i = 0; i < node_count; i++)
+		k->nodes[i] = listen_socket(&k->node_ports[i]);
+}
+
+static void
+start(struct kit *k, int node_count, const char *settings, const struct start *how)
+{
+	open_nodes(k, node_count);
+	close(listen_socket(&k->port));		/* a port that is free */
+	launch(k, settings, how);
+}
+
 void
 kit_start(struct kit *k, int node_count, const char *settings)
 {
-	kit_start_limited(k, node_count, settings, 0);
+	start(k, node_count, settings, &(struct start){ .listener = -1 });
 }
 
 void
 kit_start_limited(struct kit *k, int node_count, const char *settings, int fds)
 {
-	char config[128];
-	int out[2], err[2], probe;
+	start(k, node_count, settings, &(struct start){ .fds = fds, .listener = -1 });
+}
 
-	memset(k, 0, sizeof(*k));
-	k->node_count = node_count;
-	for (int i = 0; i < node_count; i++)
-		k->nodes[i] = listen_socket(&k->node_ports[i]);
-	probe = listen_socket(&k->port);		/* a port that is free */
-	close(probe);
-	snprintf(k->dir, sizeof(k->dir), "/tmp/sconced-test.XXXXXX");
-	ck_assert_ptr_nonnull(mkdtemp(k->dir));
-	snprintf(config, sizeof(config), "%s/conf", k->dir);
-	write_config(k, config, settings);
-	ck_assert_int_eq(pipe2(out, O_CLOEXEC), 0);
-	ck_assert_int_eq(pipe2(err, O_CLOEXEC), 0);
-	k->pid = fork();
-	if (k->pid == 0)
-		run_daemon(config, fds, out[1], err[1]);
-	close(out[1]);
-	close(err[1]);
-	k->log = err[0];
-	await_running(out[0], err[0]);
-	close(out[0]);
-	unlink(config);
-	rmdir(k->dir);
+void
+kit_start_with(struct kit *k, int node_count, const char *settings, const char *const *args)
+{
+	start(k, node_count, settings, &(struct start){ .listener = -1, .args = args });
+}
+
+void
+kit_start_activated(struct kit *k, int node_count, const char *settings)
+{
+	struct start how = { .fds = 0 };
+
+	open_nodes(k, node_count);
+	how.listener = listen_socket(&k->port);
+	launch(k, settings, &how);
+	close(how.listener);
 }
 
 void
@@ -414,6 +496,7 @@ kit_stop(struct kit *k)
 	for (int i = 0; i < k->node_count; i++)
 		if (k->nodes[i] >= 0)
 			close(k->nodes[i]);
+	remove_config(k);			/* of kit_configure() */
 }
 
 const char *

@@ -26,11 +26,18 @@ struct kit {
 void kit_start(struct kit *k, int node_count, const char *settings);
 /* The same with at most `fds` file descriptors. */
 void kit_start_limited(struct kit *k, int node_count, const char *settings, int fds);
+/* The same as a service manager does it, which has opened its listening socket as fd 3. */
+void kit_start_activated(struct kit *k, int node_count, const char *settings);
+/* The same with further arguments, up to a NULL. */
+void kit_start_with(struct kit *k, int node_count, const char *settings, const char *const *args);
+/* Writes its configuration again, for a restart; `nodes` of those that there are, from the last one on. */
+void kit_configure(struct kit *k, int nodes, const char *settings);
 /* Lets it have so many from now on, below those that it has open; 0: as many as at first. */
 void kit_limit(const struct kit *k, int fds);
 /* Stops it and checks that it ended well: status 0 after SIGTERM, no sanitizer's complaint. */
 void kit_stop(struct kit *k);
-/* What it has logged since the last call; waits for a line that has `wanted` in it. */
+/* What it has logged since the last call (that it has started is not part of it); waits for a line that has `wanted` in
+ * it. */
 const char *kit_log(struct kit *k, const char *wanted);
 /* Kilobytes resident, and clock ticks used. */
 long kit_rss(const struct kit *k);

@@ -27,7 +27,8 @@ refuse(struct backend *b, const char *what)
 {
 	struct client *c = b->client;
 
-	log_line(b->service->proxy, "service %s: node %s: bad answer: %s", b->service->name, b->node->text, what);
+	sconce_log_line(b->service->proxy->log, SCONCE_LOG_WARNING, "service %s: node %s: bad answer: %s", b->service->name,
+	    b->node->text, what);
 	backend_done(b, false);
 	client_fail(c, 502, "The backend's answer is not valid");
 }

@@ -183,7 +183,7 @@ backend_lost(struct backend *b, int errnum)
 		client_retry(c);
 		return;
 	}
-	log_line(b->service->proxy, "service %s: node %s: %s %s", b->service->name,
+	sconce_log_line(b->service->proxy->log, SCONCE_LOG_WARNING, "service %s: node %s: %s %s", b->service->name,
 	    b->node->text, errnum == 0 ? "closed" : sconce_strerror(errnum),
 	    b->state == BACKEND_SENT ? "before it answered" : "within its answer");
 	backend_close(b, SCONCE_REASON_ERROR);

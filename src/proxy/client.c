@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 enum { AHEAD_READ = 4096 };
 #define PROBE_SECONDS 1.0
@@ -131,13 +132,16 @@ client_end(struct client *c)
 static void
 next_request(struct client *c)
 {
-	if (!c->keep || (c->ended && sconce_unread_bytes(&c->sock) == 0)) {
+	const struct proxy *p = c->service->proxy;
+
+	/* one that was told that it may stay, before we began to stop, may have sent more */
+	if (!c->keep || ((c->ended || (p->stopping && !p->draining)) && sconce_unread_bytes(&c->sock) == 0)) {
 		client_end(c);
 		return;
 	}
 	list_remove(&c->busy);
 	c->state = CLIENT_IDLE;
-	input_timeout(c, c->service->conf.persist_client_idle_timeout);
+	input_timeout(c, p->draining ? DRAIN_IDLE_SECONDS : c->service->conf.persist_client_idle_timeout);
 	sconce_resume(&c->sock, SCONCE_PAUSE_APP);
 }
 
@@ -387,8 +391,8 @@ probe(struct client *c)
 static void
 log_silence(const struct client *c, const char *what)
 {
-	log_line(c->service->proxy, "service %s: node %s: %s for %d s", c->service->name, c->backend->node->text, what,
-	    (int)c->service->conf.idle_timeout);
+	sconce_log_line(c->service->proxy->log, SCONCE_LOG_WARNING, "service %s: node %s: %s for %d s", c->service->name,
+	    c->backend->node->text, what, (int)c->service->conf.idle_timeout);
 }
 
 /* A backend that has the request does not answer, or takes no more of it, or the client sends no more. */
@@ -451,15 +455,34 @@ client_check(struct client *c, double now)
 		probe(c);
 }
 
+/* Whether its next request has come, though it has not been read yet. */
+static bool
+request_there(const struct client *c)
+{
+	char byte;
+
+	return sconce_unread_bytes(&c->sock) > 0 || recv(sconce_fd(&c->sock), &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
+}
+
+static void
+close_idle(struct client *c, size_t *left)
+{
+	if (c->state == CLIENT_IDLE && !c->service->proxy->draining && !request_there(c)) {
+		client_close(c, SCONCE_REASON_LOCAL);
+		return;
+	}
+	if (c->state == CLIENT_IDLE)
+		input_timeout(c, DRAIN_IDLE_SECONDS);
+	++*left;
+}
+
 bool
-client_close_idle(struct sconce_sock *s, void *busy)
+client_close_idle(struct sconce_sock *s, void *left)
 {
 	if (s->closed)
 		return true;
-	if (s->ops == &client_ops && client_of(s)->state == CLIENT_IDLE)
-		client_close(client_of(s), SCONCE_REASON_LOCAL);
-	else if (s->ops == &client_ops)
-		++*(size_t *)busy;
+	if (s->ops == &client_ops)
+		close_idle(client_of(s), left);
 	else if (backend_is(s) && backend_of(s)->state == BACKEND_IDLE)
 		backend_close(backend_of(s), SCONCE_REASON_LOCAL);
 	return true;

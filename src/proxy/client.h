@@ -70,8 +70,8 @@ void client_retry(struct client *c);
 
 /* Looks whether the client waits for too long. */
 void client_check(struct client *c, double now);
-/* Closes `s` if it is a client that does nothing, or a backend that has no client; counts other clients in *busy, a
- * size_t.  For sconce_each(). */
-bool client_close_idle(struct sconce_sock *s, void *busy);
+/* Closes `s` if it is a client that does nothing, or a backend that has no client; counts other clients in *left, a
+ * size_t.  For sconce_each(), when nobody new is served.  With proxy->draining idle clients have DRAIN_IDLE_SECONDS. */
+bool client_close_idle(struct sconce_sock *s, void *left);
 
 #endif

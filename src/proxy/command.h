@@ -57,7 +57,7 @@ int config_load_text(struct proxy *p, const char *name, const char *text, struct
  * printed, or -EINVAL with the reason reported. */
 int config_check(struct proxy *p, const char *name, struct config_report *report);
 
-/* Opens what is enabled.  Returns 0, or -errno with the reason reported. */
-int config_open(struct proxy *p, struct config_report *report);
+/* Opens what is enabled.  Returns 0, or -errno with fail_out->text set. */
+int config_open(struct proxy *p, struct sconce_fail *fail_out);
 
 #endif

@@ -19,12 +19,12 @@ enum {
 static unsigned
 put_byte(FILE *out, char byte)
 {
-	if (byte == '\t' || (byte >= ' ' && byte < 0x7f)) {
-		fputc(byte, out);
-		return 1;
-	}
-	fprintf(out, "\\x%02x", (unsigned char)byte);
-	return 4;
+	char shown[4] = "\t";
+
+	if (byte != '\t')
+		sconce_log_escape(&byte, 1, shown, sizeof(shown));
+	fputs(shown, out);
+	return (unsigned)strlen(shown);
 }
 
 static void
@@ -40,7 +40,7 @@ show_place(FILE *out, const char *line, size_t len, struct word where)
 {
 	unsigned begin = len > SHOWN_BYTES && where.column > SHOWN_BEFORE ? where.column - SHOWN_BEFORE : 0;
 	unsigned end = len - begin > SHOWN_BYTES ? begin + SHOWN_BYTES : (unsigned)len, marked = 0;
-	char blanks[SHOWN_BYTES * 4], *blank = blanks;
+	char blanks[SHOWN_BYTES * 3], *blank = blanks;
 
 	fputs(begin > 0 ? "    ..." : "    ", out);
 	for (unsigned i = begin; i < end; i++) {
@@ -62,9 +62,9 @@ static void
 report_error(struct config_report *report, const struct command *c, const char *name, unsigned number,
     const char *line, size_t len)
 {
-	char message[COMMAND_MESSAGE * 4];
+	char message[COMMAND_MESSAGE * 3];
 
-	log_escape(message, sizeof(message), c->message);
+	sconce_log_escape(c->message, strlen(c->message), message, sizeof(message));
 	fprintf(report->out, "%s:%u:%u: %s%s%s\n", name, number, c->wrong.column + 1, message,
 	    c->hint[0] != '\0' ? "; " : "", c->hint);
 	show_place(report->out, line, len, c->wrong);
@@ -245,18 +245,26 @@ config_check(struct proxy *p, const char *name, struct config_report *report)
 	return report->errors > before ? -EINVAL : 0;
 }
 
-int
-config_open(struct proxy *p, struct config_report *report)
+static int
+open_services(struct proxy *p, int (*open)(struct service *sv), struct sconce_fail *fail_out)
 {
 	for (struct service *sv = next_enabled(p, p->services.next); sv != NULL; sv = next_enabled(p, sv->link.next)) {
-		int error = service_open(sv, NULL);
+		int error = open(sv);
 
 		if (error == 0)
 			continue;
-		fprintf(report->out, "sconced: service %s: cannot listen on %s: %s\n", sv->name, sv->conf.listen,
-		    sconce_strerror(error));
-		report->errors++;
+		snprintf(fail_out->text, sizeof(fail_out->text), "service %s: cannot listen on %s: %s", sv->name,
+		    sv->conf.listen, sconce_strerror(error));
 		return error;
 	}
 	return 0;
+}
+
+int
+config_open(struct proxy *p, struct sconce_fail *fail_out)
+{
+	int error = open_services(p, service_take_over, fail_out);
+
+	sconce_process_inherited_close(p->process);	/* they could be in the way of what is bound now */
+	return error == 0 ? open_services(p, service_open, fail_out) : error;
 }

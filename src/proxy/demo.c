@@ -478,7 +478,7 @@ open_service(struct demo *demo, char *config, size_t size, int *port_out)
 	for (;;) {
 		char listen[32], message[128];
 
-		error = service_open(sv, NULL);
+		error = service_open(sv);
 		if (error == 0 || error != -EADDRINUSE || port == FIRST_PORT + PORTS)
 			break;
 		port++;

@@ -1,4 +1,7 @@
-/* sconced: a reverse proxy that reads Perlbal's configuration (PB-37). */
+/* sconced: a reverse proxy that reads Perlbal's configuration (PB-37).
+ *
+ * The life of the process is sconce/process.h's: log, pid file, background, users, signals, restart.  Here are the
+ * command line, and the order in which a start does its steps. */
 #include <errno.h>
 #include <getopt.h>
 #include <signal.h>
@@ -8,93 +11,141 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <sconce/restart.h>
 #include "command.h"
 #include "demo.h"
 
 static const char *const default_configs[] = { "/etc/sconced/sconced.conf", "/etc/perlbal/perlbal.conf" };
 
-struct arguments {
+struct sconced {
+	struct sconce_process *process;
+	struct sconce_conf *conf;	/* the options of the process */
+	struct sconce_process_options options;
 	const char	*config;	/* NULL: the default */
 	bool		demo;
 	bool		check;
 	int		status;		/* to exit with at once; negative: go on */
+	struct proxy	proxy;
 };
 
-enum { WRONG_USAGE = 2 };		/* an exit status */
+enum { FAILED = 1, WRONG_USAGE = 2 };	/* exit statuses */
+
+/* ---- options ---- */
 
 static void
 print_usage(FILE *out)
 {
 	fprintf(out,
-	    "usage: sconced [--config=FILE] [--check]\n"
+	    "usage: sconced [--config=FILE] [--daemon] [--OPTION=VALUE ...]\n"
+	    "       sconced [--config=FILE] --check\n"
 	    "       sconced --demo\n"
 	    "       sconced --help | --version\n");
 }
 
+/* The options of the process, but for one that we refuse. */
 static void
-print_help(void)
+print_process_options(const struct sconce_conf *conf)
+{
+	char *text = NULL, *rest, *line;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	if (out == NULL)
+		return;
+	sconce_conf_help(conf, out);
+	fclose(out);
+	for (rest = text; (line = strsep(&rest, "\n")) != NULL && rest != NULL; )
+		if (strstr(line, "--processes") == NULL)
+			printf("%s\n", line);
+	free(text);
+}
+
+static void
+print_help(const struct sconced *d)
 {
 	print_usage(stdout);
 	printf("\n"
 	    "  -c, --config=FILE   read FILE instead of %s\n"
 	    "                      or %s\n"
 	    "      --check         read it, say what is wrong, and exit\n"
+	    "      --daemon        the same as --background\n"
 	    "      --demo          serve a demonstration on 127.0.0.1:8080\n"
 	    "  -h, --help          this\n"
-	    "  -V, --version       the version\n", default_configs[0], default_configs[1]);
+	    "  -V, --version       the version\n"
+	    "\n", default_configs[0], default_configs[1]);
+	print_process_options(d->conf);
 }
 
 /* Says what is wrong (if getopt has not) and how it is done. */
 static void
-refuse(struct arguments *a, const char *what)
+refuse(struct sconced *d, const char *what)
 {
 	if (what != NULL)
 		fprintf(stderr, "sconced: %s\n", what);
 	print_usage(stderr);
-	a->status = WRONG_USAGE;
+	d->status = WRONG_USAGE;
 }
 
+/* What is wrong with the options of the process; each line is an error. */
 static void
-take_config(struct arguments *a, const char *path)
+refuse_options(struct sconced *d)
 {
-	if (a->config != NULL)
-		refuse(a, "--config is given twice");
-	else if (path[0] == '\0')
-		refuse(a, "--config needs the name of a file");
-	a->config = path;
+	const char *line = sconce_conf_errors(d->conf);
+
+	for (int len; *line != '\0'; line += len + (line[len] == '\n')) {
+		len = (int)strcspn(line, "\n");
+		fprintf(stderr, "sconced: %.*s\n", len, line);
+	}
+	refuse(d, NULL);
 }
 
 static void
-take_option(struct arguments *a, int option)
+take_config(struct sconced *d, const char *path)
+{
+	if (d->config != NULL)
+		refuse(d, "--config is given twice");
+	else if (path[0] == '\0')
+		refuse(d, "--config needs the name of a file");
+	d->config = path;
+}
+
+static void
+take_option(struct sconced *d, int option)
 {
 	switch (option) {
 	case 'c':
-		take_config(a, optarg);
+		take_config(d, optarg);
+		break;
+	case 'b':
+		if (sconce_conf_set(d->conf, SCONCE_CONF_ARGV, "background", "1") < 0)
+			refuse(d, sconce_strerror(-ENOMEM));
 		break;
 	case 'd':
-		a->demo = true;
+		d->demo = true;
 		break;
 	case 'k':
-		a->check = true;
+		d->check = true;
 		break;
 	case 'h':
-		print_help();
-		a->status = 0;
+		print_help(d);
+		d->status = 0;
 		break;
 	case 'V':
 		printf("sconced %s\n", sconce_version());
-		a->status = 0;
+		d->status = 0;
 		break;
 	default:
-		refuse(a, NULL);
+		refuse(d, NULL);
 	}
 }
 
-static struct arguments
-parse_arguments(int argc, char **argv)
+/* Our own options, which may be shortened. */
+static void
+take_own(struct sconced *d, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "config", required_argument, NULL, 'c' },
+		{ "daemon", no_argument, NULL, 'b' },
 		{ "demo", no_argument, NULL, 'd' },
 		{ "check", no_argument, NULL, 'k' },
 		{ "help", no_argument, NULL, 'h' },
@@ -102,32 +153,107 @@ parse_arguments(int argc, char **argv)
 		{ NULL, 0, NULL, 0 },
 	};
 	static char name[] = "sconced";
-	struct arguments a = { .status = -1 };
 	int option;
 
 	if (argc > 0)
 		argv[0] = name;			/* for getopt's messages */
-	while (a.status < 0 && (option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1)
-		take_option(&a, option);
-	if (a.status >= 0)
-		return a;
-	if (optind < argc) {
+	while (d->status < 0 && (option = getopt_long(argc, argv, "c:hV", options, NULL)) != -1)
+		take_option(d, option);
+	if (d->status < 0 && optind < argc) {
 		fprintf(stderr, "sconced: unexpected argument '%s'\n", argv[optind]);
-		refuse(&a, NULL);
-	} else if (a.demo && a.check) {
-		refuse(&a, "--demo has no configuration to --check");
-	} else if (a.demo && a.config != NULL) {
-		refuse(&a, "--demo brings its own configuration: no --config with it");
+		refuse(d, NULL);
 	}
-	return a;
 }
+
+/* The demonstration has nothing to restart, and ends with its terminal: SIGHUP is its end, by process_reload(). */
+static void
+check_demo(struct sconced *d, bool others)
+{
+	if (d->check)
+		refuse(d, "--demo has no configuration to --check");
+	else if (d->config != NULL)
+		refuse(d, "--demo brings its own configuration: no --config with it");
+	else if (others || d->options.background)
+		refuse(d, "--demo goes with no other option");
+	d->options.hup = "reload";
+	d->options.log_level = SCONCE_LOG_WARNING;	/* that it has started, and ends, is seen */
+}
+
+static void
+parse_arguments(struct sconced *d, int argc, char **argv)
+{
+	static char config[] = "--config";
+	int count = argc, error;
+
+	/* what stands behind -c is the name of a file, and not one of the options */
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "-c") == 0)
+			argv[i] = config;
+	error = sconce_conf_argv(d->conf, &count, argv, SCONCE_CONF_KEEP_UNKNOWN);
+	if (error == -ENOMEM)
+		refuse(d, sconce_strerror(error));
+	else if (error < 0)
+		refuse_options(d);
+	if (d->status < 0)
+		take_own(d, count, argv);
+	if (d->status >= 0)
+		return;
+	if (sconce_conf_apply(d->conf) < 0)
+		refuse_options(d);
+	else if (d->options.processes > 1)
+		refuse(d, "--processes is not possible yet: sconced is one process");
+	else if (d->demo)
+		check_demo(d, count < argc);
+}
+
+/* ---- messages ---- */
+
+/* A start that fails is told where whoever starts us looks, and in the log.  After a restart that is one place. */
+static void
+say_error(struct sconced *d, const char *text)
+{
+	struct sconce_log *log = sconce_process_log(d->process);
+
+	sconce_log_line(log, SCONCE_LOG_ERROR, "%s", text);
+	if (log == NULL || (d->options.log_file != NULL && !sconce_process_restarted(d->process)))
+		fprintf(stderr, "sconced: %s\n", text);
+}
+
+/* To stdout, and to the log if that is somewhere else. */
+static void
+say_service(struct sconced *d, const struct service *sv)
+{
+	unsigned nodes = sv->conf.pool->node_count;
+	char address[SCONCE_ADDR_TEXT], text[2 * SCONCE_ADDR_TEXT + 512];
+
+	snprintf(text, sizeof(text), "service %s: listening on %s, pool %s (%u node%s)", sv->name,
+	    sconce_addr_text(&sv->listener.addr, address, sizeof(address)), sv->conf.pool->name, nodes,
+	    nodes == 1 ? "" : "s");
+	printf("%s\n", text);
+	if (d->options.log_file != NULL)
+		sconce_log_line(sconce_process_log(d->process), SCONCE_LOG_NOTICE, "%s", text);
+}
+
+static void
+say_running(struct sconced *d)
+{
+	for (struct link *l = d->proxy.services.next; l != &d->proxy.services; l = l->next) {
+		const struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
+
+		if (sv->listening)
+			say_service(d, sv);
+	}
+	printf("Running.\n");
+}
+
+/* ---- the configuration ---- */
 
 /* The file to read; NULL, after saying so, if there is none. */
 static const char *
-find_config(const struct arguments *a)
+find_config(const struct sconced *d)
 {
-	if (a->config != NULL)
-		return a->config;
+	if (d->config != NULL)
+		return d->config;
 	for (unsigned i = 0; i < sizeof(default_configs) / sizeof(default_configs[0]); i++)
 		if (access(default_configs[i], F_OK) == 0)
 			return default_configs[i];
@@ -136,6 +262,67 @@ find_config(const struct arguments *a)
 	    default_configs[0], default_configs[1]);
 	return NULL;
 }
+
+/* Returns whether the configuration is read and good. */
+static bool
+configure(struct sconced *d)
+{
+	struct config_report report = { .out = stderr };
+	const char *path = find_config(d);
+	int error;
+
+	if (path == NULL)
+		return false;
+	error = config_load_file(&d->proxy, path, &report);
+	if (error == 0)
+		error = config_check(&d->proxy, path, &report);
+	if (error == 0 && d->check)
+		printf("%s: ok\n", path);
+	else if (error < 0 && report.errors > 0 && d->check)
+		fprintf(stderr, "sconced: %s\n", report.errors > 1 ? "there are errors" : "there is an error");
+	else if (error < 0)
+		say_error(d, report.errors > 1 ? "there are errors; not started" : "there is an error; not started");
+	return error == 0;
+}
+
+/* ---- what the process asks for ---- */
+
+/* Clients that are busy have the same time whatever signal it was. */
+static void
+process_stop(struct sconce_process *process, bool graceful)
+{
+	struct sconced *d = sconce_process_arg(process);
+
+	if (d->proxy.stopping)
+		proxy_leave(&d->proxy);
+	else
+		proxy_stop(&d->proxy, !graceful);
+}
+
+static void
+process_reload(struct sconce_process *process)
+{
+	struct sconced *d = sconce_process_arg(process);
+
+	if (d->demo)
+		sconce_process_stop(process, false);
+	else
+		sconce_process_restart(process);	/* which is how it is read again */
+}
+
+static void
+process_drain(struct sconce_process *process)
+{
+	struct sconced *d = sconce_process_arg(process);
+
+	proxy_drain(&d->proxy);
+}
+
+static const struct sconce_process_ops process_ops = {
+	.name = "sconced", .stop = process_stop, .reload = process_reload, .drain = process_drain,
+};
+
+/* ---- running ---- */
 
 /* Clients and backends take a descriptor each: as many as the administrator allows. */
 static void
@@ -149,131 +336,114 @@ raise_limits(void)
 	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+/* Who reads that we run may send a signal at once: it waits for sconce_process_run(). */
 static void
-on_stop(struct sconce_loop *loop, int signo, void *arg)
+hold_signals(void)
 {
-	(void)loop;
-	(void)signo;
-	proxy_stop(arg);
+	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP, SIGUSR1 };
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (unsigned i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+		sigaddset(&set, signals[i]);
+	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-static void
-on_hangup(struct sconce_loop *loop, int signo, void *arg)
-{
-	(void)loop;
-	(void)signo;
-	log_line(arg, "SIGHUP: reloading is not supported yet; restart to read the configuration");
-}
-
-/* Before it is said that we run: who is told may send a signal at once.  The demonstration has nothing to reload, and
- * ends with its terminal. */
-static int
-catch_signals(struct proxy *p, bool demo)
-{
-	int error = sconce_signal(p->loop, SIGTERM, on_stop, p);
-
-	if (error == 0)
-		error = sconce_signal(p->loop, SIGINT, on_stop, p);
-	if (error == 0 && !demo)
-		error = sconce_signal(p->loop, SIGHUP, on_hangup, p);
-	return error;
-}
-
-static int
-serve(struct proxy *p)
-{
-	int error = sconce_loop_run(p->loop);
-
-	if (error >= 0)
-		return 0;
-	fprintf(stderr, "sconced: %s\n", sconce_strerror(error));
-	return 1;
-}
-
-static void
-print_services(const struct proxy *p)
-{
-	char address[SCONCE_ADDR_TEXT];
-
-	for (struct link *l = p->services.next; l != &p->services; l = l->next) {
-		const struct service *sv = SCONCE_CONTAINER_OF(l, struct service, link);
-		unsigned nodes;
-
-		if (!sv->listening)
-			continue;
-		nodes = sv->conf.pool->node_count;
-		printf("service %s: listening on %s, pool %s (%u node%s)\n", sv->name,
-		    sconce_addr_text(&sv->listener.addr, address, sizeof(address)), sv->conf.pool->name, nodes,
-		    nodes == 1 ? "" : "s");
-	}
-}
-
-/* Returns whether the configuration is read and, unless it is only checked, listened to. */
+/* Listens, and becomes who we are to be. */
 static bool
-configure(struct proxy *p, const char *path, bool check)
+open_all(struct sconced *d)
 {
-	struct config_report report = { .out = stderr };
-	int error = config_load_file(p, path, &report);
+	struct sconce_fail fail = { .text = "cannot start" };
+
+	if (config_open(&d->proxy, &fail) == 0 && sconce_process_drop(d->process, &fail) == 0)
+		return true;
+	say_error(d, fail.text);
+	return false;
+}
+
+static int
+run_config(struct sconced *d)
+{
+	if (!configure(d))
+		return FAILED;
+	if (d->check || sconce_program_checking())
+		return 0;
+	if (!open_all(d))
+		return FAILED;
+	hold_signals();
+	say_running(d);
+	fflush(stdout);
+	return sconce_process_run(d->process, d->proxy.loop);
+}
+
+static int
+run_demo(struct sconced *d, struct demo **demo)
+{
+	hold_signals();
+	if (demo_start(&d->proxy, demo) < 0)
+		return FAILED;
+	fflush(stdout);
+	return sconce_process_run(d->process, d->proxy.loop);
+}
+
+/* The log, the pid file, the background, and then the loop. */
+static int
+run(struct sconced *d)
+{
+	struct sconce_fail fail = { .text = "cannot start" };
+	struct demo *demo = NULL;
+	int status;
+
+	d->options.log_lines_per_second = LOG_LINES;
+	d->options.trial = d->check;
+	if (sconce_process_start(d->process, &d->options, &fail) < 0) {
+		say_error(d, fail.text);
+		return FAILED;
+	}
+	raise_limits();
+	status = proxy_init(&d->proxy, d->process);
+	if (status < 0) {
+		say_error(d, sconce_strerror(status));
+		return FAILED;
+	}
+	status = d->demo ? run_demo(d, &demo) : run_config(d);
+	proxy_fini(&d->proxy);
+	demo_free(demo);
+	return status;
+}
+
+/* Before anything is parsed. */
+static int
+begin(struct sconced *d, int argc, char **argv)
+{
+	char drain[16];
+	int error = sconce_process_new(&process_ops, d, argc, argv, &d->process);
 
 	if (error == 0)
-		error = config_check(p, path, &report);
-	if (error == 0 && check)
-		printf("%s: ok\n", path);
-	else if (error == 0)
-		error = config_open(p, &report);
-	if (error < 0 && report.errors > 0)
-		fprintf(stderr, "sconced: %s%s\n", report.errors > 1 ? "there are errors" : "there is an error",
-		    check ? "" : "; not started");
-	return error == 0;
-}
-
-static int
-run_config(struct proxy *p, const struct arguments *a)
-{
-	const char *path = find_config(a);
-
-	if (path == NULL || !configure(p, path, a->check))
-		return 1;
-	if (a->check)
-		return 0;
-	print_services(p);
-	printf("Running.\n");
-	fflush(stdout);
-	return serve(p);
-}
-
-static int
-run_demo(struct proxy *p, struct demo **demo)
-{
-	if (demo_start(p, demo) < 0)
-		return 1;
-	fflush(stdout);
-	return serve(p);
+		error = sconce_conf_new(&d->conf);
+	if (error == 0)
+		error = sconce_process_conf(d->conf, &d->options);
+	snprintf(drain, sizeof(drain), "%d", DRAIN_SECONDS);
+	if (error == 0)
+		error = sconce_conf_set(d->conf, SCONCE_CONF_DEFAULT, "drain", drain);
+	return error;
 }
 
 int
 main(int argc, char **argv)
 {
-	struct arguments a = parse_arguments(argc, argv);
-	struct demo *demo = NULL;
-	struct proxy p;
-	int status;
+	struct sconced d = { .status = -1 };
+	int error = begin(&d, argc, argv);
 
-	if (a.status >= 0)
-		return a.status;
-	raise_limits();
-	status = proxy_init(&p);
-	if (status == 0) {
-		status = catch_signals(&p, a.demo);
-		if (status < 0)
-			proxy_fini(&p);
+	if (error < 0) {
+		fprintf(stderr, "sconced: %s\n", sconce_strerror(error));
+		d.status = FAILED;
+	} else {
+		parse_arguments(&d, argc, argv);
 	}
-	if (status < 0) {
-		fprintf(stderr, "sconced: %s\n", sconce_strerror(status));
-		return 1;
-	}
-	status = a.demo ? run_demo(&p, &demo) : run_config(&p, &a);
-	proxy_fini(&p);
-	demo_free(demo);
-	return status;
+	if (d.status < 0)
+		d.status = run(&d);
+	sconce_process_free(d.process);
+	sconce_conf_free(d.conf);
+	return d.status;
 }

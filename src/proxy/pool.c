@@ -209,7 +209,8 @@ node_failed(struct node *node, const char *why)
 {
 	node->rest_until = sconce_now(node->pool->proxy->loop) + RETRY_SECONDS;
 	if (!node->down)
-		log_line(node->pool->proxy, "pool %s: node %s is down: %s", node->pool->name, node->text, why);
+		sconce_log_line(node->pool->proxy->log, SCONCE_LOG_WARNING, "pool %s: node %s is down: %s",
+		    node->pool->name, node->text, why);
 	node->down = true;
 	node->starved = false;
 }
@@ -218,7 +219,8 @@ void
 node_answers(struct node *node)
 {
 	if (node->down)
-		log_line(node->pool->proxy, "pool %s: node %s is up again", node->pool->name, node->text);
+		sconce_log_line(node->pool->proxy->log, SCONCE_LOG_NOTICE, "pool %s: node %s is up again",
+		    node->pool->name, node->text);
 	node->down = node->starved = false;
 	node->rest_until = 0;
 }
@@ -227,8 +229,9 @@ void
 node_distrust(struct node *node)
 {
 	if (!node_distrusted(node))
-		log_line(node->pool->proxy, "pool %s: node %s sends more than its answers (look for a Content-Length that is "
-		    "too small, or a body after HEAD, 204 or 304): for %d s no connection to it is used twice",
+		sconce_log_line(node->pool->proxy->log, SCONCE_LOG_WARNING,
+		    "pool %s: node %s sends more than its answers (look for a Content-Length that is too small, or a body after "
+		    "HEAD, 204 or 304): for %d s no connection to it is used twice",
 		    node->pool->name, node->text, DISTRUST_SECONDS);
 	node->distrust_until = sconce_now(node->pool->proxy->loop) + DISTRUST_SECONDS;
 }

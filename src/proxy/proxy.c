@@ -109,7 +109,7 @@ proxy_shortage(struct proxy *p, int errnum)
 		return false;
 	}
 	if (shortage_told(p))
-		log_line(p, "%s", text);
+		sconce_log_line(p->log, SCONCE_LOG_WARNING, "%s", text);
 	return true;
 }
 
@@ -117,8 +117,9 @@ void
 proxy_full(struct service *sv)
 {
 	if (shortage_told(sv->proxy))
-		log_line(sv->proxy, "service %s: %u clients, and no descriptors for more (limit %llu): raise ulimit -n",
-		    sv->name, (unsigned)sv->listener.connections, (unsigned long long)fd_limit());
+		sconce_log_line(sv->proxy->log, SCONCE_LOG_WARNING,
+		    "service %s: %u clients, and no descriptors for more (limit %llu): raise ulimit -n", sv->name,
+		    (unsigned)sv->listener.connections, (unsigned long long)fd_limit());
 }
 
 void
@@ -143,19 +144,18 @@ proxy_share_fds(struct proxy *p)
 static void
 grace_over(struct sconce_timer *t, void *arg)
 {
-	struct proxy *p = arg;
-
 	(void)t;
-	log_line(p, "%zu connection%s still busy: leaving them", p->client_count, p->client_count == 1 ? "" : "s");
-	sconce_loop_stop(p->loop);
+	proxy_leave(arg);
 }
 
 int
-proxy_init(struct proxy *p)
+proxy_init(struct proxy *p, struct sconce_process *process)
 {
 	int error;
 
 	memset(p, 0, sizeof(*p));
+	p->process = process;
+	p->log = sconce_process_log(process);
 	list_init(&p->services);
 	list_init(&p->pools);
 	list_init(&p->busy);
@@ -184,29 +184,61 @@ proxy_fini(struct proxy *p)
 	free(p->out);
 }
 
-void
-proxy_stop(struct proxy *p)
-{
-	size_t busy = 0;
+/* ---- the end ---- */
 
-	if (p->stopping) {
-		sconce_loop_stop(p->loop);
-		return;
-	}
+/* Nobody new is served.  Returns how many clients are left. */
+static size_t
+serve_no_more(struct proxy *p)
+{
+	size_t left = 0;
+
 	p->stopping = true;
 	for (struct link *l = p->services.next; l != &p->services; l = l->next)
 		service_close(SCONCE_CONTAINER_OF(l, struct service, link));
-	sconce_each(p->loop, client_close_idle, &busy);
+	sconce_each(p->loop, client_close_idle, &left);
+	return left;
+}
+
+static const char *
+plural(size_t count)
+{
+	return count == 1 ? "" : "s";
+}
+
+void
+proxy_stop(struct proxy *p, bool timed)
+{
+	double secs = sconce_process_options(p->process)->drain;
+	size_t busy = serve_no_more(p);
+
 	if (busy > 0)
-		log_line(p, "stopping: %zu connection%s busy, up to %d s; again ends now", busy, busy == 1 ? "" : "s",
-		    GRACE_SECONDS);
-	sconce_timer_start(&p->grace, GRACE_SECONDS);
+		sconce_log_line(p->log, SCONCE_LOG_NOTICE, "stopping: %zu connection%s busy, up to %g s; again ends now",
+		    busy, plural(busy), secs);
+	if (timed)
+		sconce_timer_start(&p->grace, secs);
 	proxy_check_stopped(p);
+}
+
+void
+proxy_drain(struct proxy *p)
+{
+	p->draining = true;
+	serve_no_more(p);
+	proxy_check_stopped(p);
+}
+
+void
+proxy_leave(struct proxy *p)
+{
+	sconce_timer_stop(&p->grace);
+	sconce_log_line(p->log, SCONCE_LOG_WARNING, "%zu connection%s still busy: leaving them", p->client_count,
+	    plural(p->client_count));
+	sconce_process_exit(p->process, 0);
 }
 
 void
 proxy_check_stopped(struct proxy *p)
 {
 	if (p->stopping && p->client_count == 0)
-		sconce_loop_stop(p->loop);
+		sconce_process_exit(p->process, 0);
 }

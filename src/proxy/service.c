@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define TRIM_SECONDS 1.0
 
@@ -62,7 +63,8 @@ service_accept_fail(struct sconce_listener *l, const struct sconce_fail *fail)
 	struct service *sv = SCONCE_CONTAINER_OF(l, struct service, listener);
 
 	if (!proxy_shortage(sv->proxy, fail->errnum))
-		log_line(sv->proxy, "service %s: %s: %s", sv->name, fail->operation, sconce_strerror(fail->errnum));
+		sconce_log_line(sv->proxy->log, SCONCE_LOG_WARNING, "service %s: %s: %s", sv->name, fail->operation,
+		    sconce_strerror(fail->errnum));
 }
 
 static const struct sconce_listener_ops service_listener_ops = {
@@ -81,22 +83,60 @@ make_lines(struct service *sv)
 		    sv->conf.persist_backend ? "keep-alive" : "close");
 }
 
-int
-service_open(struct service *sv, struct sconce_fail *fail_out)
+/* A socket that is there already, from before a restart or a service manager's, or, unless only that is wanted, a new
+ * one.  -ENOENT: there is none. */
+static int
+open_listener(struct service *sv, const struct sconce_endpoint *ep, bool anew)
 {
+	struct sconce_loop *loop = sv->proxy->loop;
+	int fd = sconce_process_inherited(sv->proxy->process, ep), error;
+
+	if (fd < 0)
+		return anew ? sconce_listen_endpoint(&sv->listener, loop, &service_listener_ops, ep, NULL) : -ENOENT;
+	error = sconce_listen_fd(&sv->listener, loop, &service_listener_ops, fd, NULL);
+	if (error < 0)
+		close(fd);
+	return error;
+}
+
+static int
+open_service(struct service *sv, bool anew)
+{
+	struct sconce_endpoint ep[SCONCE_ENDPOINTS];
 	int error;
 
 	if (sv->listening)
 		return 0;
-	error = sconce_listen(&sv->listener, sv->proxy->loop, &service_listener_ops, sv->conf.listen, fail_out);
+	error = sconce_endpoint_parse(sv->conf.listen, SCONCE_ENDPOINT_LISTEN, NULL, ep, NULL);
+	if (error >= 0)
+		error = open_listener(sv, ep, anew);
 	if (error < 0)
 		return error;
+	error = sconce_process_keep(sv->proxy->process, &sv->listener.sock, ep);
+	if (error < 0) {
+		sconce_close(&sv->listener.sock, SCONCE_REASON_LOCAL);
+		return error;
+	}
 	make_lines(sv);
 	sv->listening = true;
 	sv->proxy->listener_count++;
 	proxy_share_fds(sv->proxy);
 	service_spawn(sv);
 	return 0;
+}
+
+int
+service_open(struct service *sv)
+{
+	return open_service(sv, true);
+}
+
+int
+service_take_over(struct service *sv)
+{
+	int error = open_service(sv, false);
+
+	return error == -ENOENT ? 0 : error;
 }
 
 void
@@ -268,8 +308,8 @@ service_spawn(struct service *sv)
 		error = backend_connect(sv, node);
 		if (error < 0) {
 			if (!proxy_shortage(sv->proxy, -error))
-				log_line(sv->proxy, "service %s: connecting to %s: %s", sv->name, node->text,
-				    sconce_strerror(error));
+				sconce_log_line(sv->proxy->log, SCONCE_LOG_WARNING, "service %s: connecting to %s: %s",
+				    sv->name, node->text, sconce_strerror(error));
 			return;			/* the tick tries again */
 		}
 	}

@@ -58,8 +58,11 @@ struct service *service_new(struct proxy *p, const char *name);
 void service_free(struct service *sv);
 struct service *service_find(const struct proxy *p, const char *name);
 
-/* Opens the listener.  Returns 0, or -errno with *fail_out (may be NULL) set. */
-int service_open(struct service *sv, struct sconce_fail *fail_out);
+/* Opens the listener, or takes over the one that there was before a restart, or that a service manager has opened.
+ * Returns 0 or -errno. */
+int service_open(struct service *sv);
+/* The same, but does not open a new one: then it is 0, too. */
+int service_take_over(struct service *sv);
 /* Closes it; what is connected stays. */
 void service_close(struct service *sv);
 

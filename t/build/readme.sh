@@ -44,10 +44,11 @@ linked() {
 	[ "$(readlink "$SRC/README.md")" = README ]
 }
 
-# Writes each example of a page to $tmp/PAGE.N.c.
+# Writes each example of a page to $tmp/PAGE.N.c.  Those of sections 5 and 8 are no programs.
 examples() {
 	local page
 	for page; do
+		[[ $page != *.[58] ]] || continue
 		awk -v base="$tmp/${page##*/}" '
 			/^\.Sh / { wanted = ($2 == "EXAMPLES") }
 			wanted && /^\.Bd -literal/ { inside = 1; file = base "." ++n ".c"; printf "" >file; next }

@@ -67,7 +67,12 @@ good_config() {
 }
 
 help_lists_options() {
-	run 0 --help && says "$tmp/out" --config && says "$tmp/out" --demo && says "$tmp/out" --check
+	local option
+	run 0 --help || return 1
+	for option in config daemon demo check background setsid pid_file user group chroot umask log_file log_level drain hup; do
+		says "$tmp/out" "--$option" || return 1
+	done
+	! grep -e --processes "$tmp/out"	# it is refused
 }
 
 version_is_printed() {
@@ -91,7 +96,23 @@ wrong_usage_fails() {
 		refused "--config needs the name of a file" --config= &&
 		refused "--config is given twice" -c a --config=b &&
 		refused "--demo has no configuration to --check" --check --demo &&
-		refused "--demo brings its own configuration: no --config with it" --demo -c a
+		refused "--demo brings its own configuration: no --config with it" --demo -c a &&
+		refused "--demo goes with no other option" --demo --drain=3 &&
+		refused "--demo goes with no other option" --demo --daemon
+}
+
+# The options of the process are the library's, and told in the same way.
+wrong_process_options_fail() {
+	refused "the command line: --pid_file needs a value" --pid_file &&
+		refused "the command line: drain: 'x' is not a number" --drain=x &&
+		refused "the command line: hup: 'no' is none of restart, reload, ignore" --hup no &&
+		refused "the command line: umask: '22' is no umask: write an octal number from 0 to 0777 that begins with 0" --umask=22 &&
+		refused "--processes is not possible yet: sconced is one process" --processes=2
+}
+
+# What stands behind -c is a file, whatever its name.
+config_may_be_called_like_an_option() {
+	good_config && cp "$tmp/conf" "$tmp/drain" && cd "$tmp" && run 0 --check -c drain && says "$tmp/out" "drain: ok"
 }
 
 # DESIGN: no arguments and no configuration: it says so, and names --demo.
@@ -122,6 +143,14 @@ check_only_checks() {
 	good_config && run 0 --check -c "$tmp/conf" && says "$tmp/out" "ok" || return 1
 	echo FOO >>"$tmp/conf"
 	run 1 --check -c "$tmp/conf"
+}
+
+# The options of the process are looked at as well, and nothing is made.
+check_looks_at_options() {
+	good_config && run 1 --check -c "$tmp/conf" --user=nobody-of-that-name && says "$tmp/err" "nobody-of-that-name" &&
+		run 1 --check -c "$tmp/conf" --pid_file="$tmp/none/pid" && says "$tmp/err" "sconced: pid_file: " &&
+		run 0 --check -c "$tmp/conf" --daemon --pid_file="$tmp/pid" --log_file="$tmp/log" && says "$tmp/out" ok &&
+		[ ! -e "$tmp/pid" ] && [ ! -e "$tmp/log" ]
 }
 
 # Unique prefixes of options work, as Perlbal's do.
@@ -239,6 +268,11 @@ demo_serves() {
 	stop INT
 }
 
+# The demonstration ends with its terminal.
+demo_ends_at_hangup() {
+	serve --demo && stop HUP
+}
+
 # A second one takes the next port.
 demo_takes_next_port() {
 	local first result
@@ -256,11 +290,14 @@ demo_takes_next_port() {
 t_case "--help lists the options" help_lists_options
 t_case "--version prints the version" version_is_printed
 t_case "wrong usage fails" wrong_usage_fails
+t_case "wrong options of the process fail" wrong_process_options_fail
+t_case "a configuration may be called like an option" config_may_be_called_like_an_option
 t_case "without a configuration it names --demo" nothing_names_demo
 t_case "a missing file fails" missing_file_fails
 t_case "a directory fails" directory_fails
 t_case "errors stop the start" errors_stop_the_start
 t_case "--check only checks" check_only_checks
+t_case "--check looks at the options" check_looks_at_options
 t_case "prefixes of options work" prefix_of_option_works
 t_case "nothing enabled fails" nothing_enabled_fails
 t_case "one address twice fails" one_address_twice_fails
@@ -272,5 +309,6 @@ t_case "a unix socket is served and removed" unix_socket_is_served
 t_case "the demonstration serves" demo_serves
 t_case "the demonstration echoes large bodies" demo_echoes_large_bodies
 t_case "the demonstration answers HEAD" demo_answers_head
+t_case "the demonstration ends at SIGHUP" demo_ends_at_hangup
 t_case "a second demonstration takes the next port" demo_takes_next_port
 t_end
