@@ -331,6 +331,120 @@ START_TEST(test_bind_unix_mode_and_owner)
 }
 END_TEST
 
+/* Somebody who may write the directory too: right after bind(2), or after the path was looked at, he puts something else
+ * at `swap_path`, which `swap_how` says. */
+static char swap_path[128], victim[160];
+static enum { SWAP_NOTHING, SWAP_SYMLINK, SWAP_SOCKET, SWAP_LINK } swap_how;
+static bool swap_early, no_proc;
+
+static void
+swap(void)
+{
+	int how = swap_how;
+
+	if (how == SWAP_NOTHING)
+		return;
+	swap_how = SWAP_NOTHING;
+	unlink(swap_path);
+	if (how == SWAP_SYMLINK)
+		ck_assert_int_eq(symlink(victim, swap_path), 0);
+	else if (how == SWAP_SOCKET)
+		make_stale(swap_path, SOCK_DGRAM);
+	else
+		ck_assert_int_eq(link(victim, swap_path), 0);
+}
+
+static int
+swapping_bind(int fd, const struct sockaddr *addr, socklen_t len, void *ctx)
+{
+	int r = sconce_backend_libev()->bind(fd, addr, len, ctx);
+
+	if (r == 0 && swap_early)
+		swap();
+	return r;
+}
+
+/* Instead of the C library's. */
+int
+lstat(const char *path, struct stat *st)
+{
+	int r = fstatat(AT_FDCWD, path, st, AT_SYMLINK_NOFOLLOW);
+
+	if (r == 0 && strcmp(path, swap_path) == 0 && !swap_early)
+		swap();
+	return r;
+}
+
+int
+chmod(const char *path, mode_t mode)
+{
+	if (no_proc && strncmp(path, "/proc/", 6) == 0) {
+		errno = ENOENT;
+		return -1;
+	}
+	return fchmodat(AT_FDCWD, path, mode, 0);
+}
+
+/* HZ-20: mode and owner are those of what was made, not of what somebody has put in its place. */
+START_TEST(test_bind_unix_replaced_is_not_dressed)
+{
+	static const char *const query[] = { "mode=666", "owner=54321&group=54322", "mode=600&group=54322" };
+	char endpoint[256], why[192];
+	struct sconce_fail fail;
+	struct stat st;
+	int fds;
+
+	dir_make(swap_path, sizeof(swap_path), "s");
+	snprintf(victim, sizeof(victim), "%s.victim", swap_path);
+	make_stale(victim, SOCK_DGRAM);
+	backend.bind = swapping_bind;
+	conn_init(&c, &conn_ops, -1);
+	fds = t_fd_count();
+	for (int i = 0; i < 18; i++) {
+		int how = SWAP_SYMLINK + i % 3;
+
+		swap_early = i / 9 == 1;
+		if (swap_early && how == SWAP_SOCKET)
+			continue;		/* nothing tells it from ours */
+		unlink(swap_path);
+		ck_assert_int_eq(fchmodat(AT_FDCWD, victim, 0640, 0), 0);
+		snprintf(endpoint, sizeof(endpoint), "unix_dgram://%s?%s", swap_path, query[i / 3 % 3]);
+		swap_how = how;
+		ck_assert_msg(sconce_bind(&c.sock, endpoint, &fail) == -EPERM, "%d: %s", i, fail.text);
+		snprintf(why, sizeof(why), "bind %s: it was replaced as soon as it was made", swap_path);
+		ck_assert_str_eq(fail.text, why);
+		ck_assert_int_eq(t_fd_count(), fds);
+		ck_assert_int_eq(stat(victim, &st), 0);
+		ck_assert_uint_eq(st.st_mode & 0777, 0640);
+		ck_assert_uint_eq(st.st_uid, geteuid());
+		ck_assert_uint_eq(st.st_gid, getegid());
+	}
+	unlink(victim);
+	dir_remove(swap_path);
+}
+END_TEST
+
+/* Without a /proc the mode is set all the same. */
+START_TEST(test_bind_unix_mode_without_proc)
+{
+	char path[128], endpoint[256];
+	struct stat st;
+	mode_t old = umask(0077);
+
+	dir_make(path, sizeof(path), "s");
+	for (int i = 0; i < 2; i++) {
+		no_proc = i == 1;
+		snprintf(endpoint, sizeof(endpoint), "unix_dgram://%s?mode=666", path);
+		bind_to(&c, endpoint);
+		ck_assert_int_eq(stat(path, &st), 0);
+		ck_assert_uint_eq(st.st_mode & 0777, 0666);
+		finish(&c);
+	}
+	umask(old);
+	dir_remove(path);
+}
+END_TEST
+
 /* A path whose fd was given away stays; one of an abstract name or relative is bound where it says. */
 START_TEST(test_bind_unix_other_places)
 {
@@ -472,6 +586,8 @@ t_suite(void)
 	tcase_add_test(paths, test_bind_unix_stale_path_is_replaced);
 	tcase_add_test(paths, test_bind_unix_live_path_is_eaddrinuse);
 	tcase_add_test(paths, test_bind_unix_mode_and_owner);
+	tcase_add_test(paths, test_bind_unix_replaced_is_not_dressed);
+	tcase_add_test(paths, test_bind_unix_mode_without_proc);
 	tcase_add_test(paths, test_bind_unix_other_places);
 	tcase_add_test(paths, test_bind_no_memory_leaves_nothing);
 	tcase_add_test(connected, test_connect_udp_sends_and_receives);

@@ -6,9 +6,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -491,6 +493,48 @@ START_TEST(test_transfer_source_connecting)
 }
 END_TEST
 
+/* A source whose connect and two transfers end in one turn, the first before it is told that it is connected, the other behind:
+ * all are told, and it is read from then on. */
+START_TEST(test_transfer_source_connecting_fails_twice)
+{
+	static const char *const tags[] = { "T", "U" };
+	struct end *to[2], *up = end_open(&p, "up", NULL, -1);
+	int lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), fds[2], peers[2], peer;
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(un);
+	char text[64];
+
+	ck_assert_int_eq(bind(lfd, (struct sockaddr *)&un, sizeof(sa_family_t)), 0);	/* the kernel finds a name */
+	ck_assert_int_eq(listen(lfd, 1), 0);
+	ck_assert_int_eq(getsockname(lfd, (struct sockaddr *)&un, &len), 0);
+	snprintf(text, sizeof(text), "unix:///@%.*s", (int)(len - offsetof(struct sockaddr_un, sun_path) - 1), un.sun_path + 1);
+	for (int i = 0; i < 2; i++) {
+		wire_make(WIRE_UNIX, fds);
+		to[i] = end_open(&p, i == 0 ? "to0" : "to1", NULL, fds[0]);
+		peers[i] = fds[1];
+	}
+	pair_quiet(&p);
+	for (int i = 0; i < 2; i++) {
+		close(peers[i]);
+		sconce_write(&to[i]->sock, "x", 1);
+		if (i == 0)				/* the loop sees to to0, up, to1, as they have come */
+			ck_assert_int_eq(sconce_connect(&up->sock, text), 0);
+		ck_assert_int_ge(sconce_transfer(&up->sock, &to[i]->sock, 100, log_done, (void *)(uintptr_t)tags[i]), 0);
+		sconce_flush(&to[i]->sock);		/* there is nobody: the transfer is over, though not told yet */
+	}
+	PAIR_UNTIL(&p, up->connects == 1 && to[0]->errs == 1 && to[1]->errs == 1);
+	pair_quiet(&p);
+	ck_assert_ptr_nonnull(strstr(p.log, "T=-32 "));
+	ck_assert_ptr_nonnull(strstr(p.log, "U=-32 "));
+	ck_assert_uint_eq(sconce_paused(&up->sock), 0);
+	peer = accept(lfd, NULL, NULL);
+	ck_assert_int_eq(write(peer, "hello", 5), 5);
+	PAIR_UNTIL(&p, up->in_len == 5);
+	close(peer);
+	close(lfd);
+}
+END_TEST
+
 static void
 wish_again(struct end *e)
 {
@@ -911,6 +955,7 @@ t_suite(void)
 	tcase_add_test(c, test_transfer_behind_a_full_share);
 	tcase_add_test(c, test_transfer_two_sources_in_order);
 	tcase_add_loop_test(c, test_transfer_source_connecting, 0, OUTCOMES);
+	tcase_add_test(c, test_transfer_source_connecting_fails_twice);
 	tcase_add_test(c, test_transfer_waiting_with_watch_write_does_not_spin);
 	tcase_add_test(c, test_transfer_destination_refuses_splice_without_memory);
 	tcase_add_loop_test(c, test_transfer_unsent_counts_the_pipe, 0, 2);

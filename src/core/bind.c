@@ -3,6 +3,7 @@
  * A path that we made is noted in the socket's side record, and unlinked when it closes. */
 #include "core.h"
 
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -85,23 +86,70 @@ unknown_id(const char *kind, const char *name, const struct sconce_addr *a, stru
 	return -ENOENT;
 }
 
-/* Mode and owner of a path that has just been made; nobody may know it yet. */
+/* Opens the socket that was made at `path`, and nothing that somebody who may write its directory has put there: not what
+ * a symbolic link leads to, nor a socket of others under a second name.  -EPERM: it is not there any more. */
+static int
+open_made(const char *path, const struct stat *made)
+{
+	int fd = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0)
+		return -errno;
+	if (fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode) && st.st_nlink == 1 && st.st_dev == made->st_dev &&
+	    st.st_ino == made->st_ino)
+		return fd;
+	close(fd);
+	return -EPERM;
+}
+
+/* fchmod(2), which an O_PATH fd does not know.  Only where there is no /proc it is done by name. */
+static int
+change_mode(int fd, const char *path, mode_t mode)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	if (chmod(name, mode) == 0 || (errno == ENOENT && chmod(path, mode) == 0))
+		return 0;
+	return -errno;
+}
+
+static int
+replaced(const struct sconce_addr *a, struct sconce_fail *fail)
+{
+	char what[SCONCE_ADDR_TEXT];
+
+	sconce__fail_why(fail, "bind", EPERM, sconce_addr_text(a, what, sizeof(what)), "it was replaced as soon as it was made");
+	return -EPERM;
+}
+
+/* Mode and owner of a path that has just been made, as `st` says; nobody may know it yet. */
 static int
 dress_path(const struct sconce_addr *a, const struct stat *st, const struct sconce_socket_options *o,
 	struct sconce_fail *fail)
 {
 	const char *path = a->un.sun_path;
 	uint32_t uid, gid;
+	bool own, mode = o->mode >= 0 && (st->st_mode & 0777) != (mode_t)o->mode;
+	int fd, r = 0;
 
 	if (id_of(o->owner, false, &uid) < 0)
 		return unknown_id("user", o->owner, a, fail);
 	if (id_of(o->group, true, &gid) < 0)
 		return unknown_id("group", o->group, a, fail);
-	if ((uid != UINT32_MAX || gid != UINT32_MAX) && lchown(path, uid, gid) < 0)
-		return sconce__fail_addr(fail, "bind", -errno, a);
-	if (o->mode >= 0 && (st->st_mode & 0777) != (mode_t)o->mode && chmod(path, (mode_t)o->mode) < 0)
-		return sconce__fail_addr(fail, "bind", -errno, a);
-	return 0;
+	own = uid != UINT32_MAX || gid != UINT32_MAX;
+	if (!own && !mode)
+		return 0;
+	fd = open_made(path, st);
+	if (fd < 0)
+		return fd == -EPERM ? replaced(a, fail) : sconce__fail_addr(fail, "bind", fd, a);
+	if (own && fchownat(fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+		r = -errno;
+	if (r == 0 && mode)
+		r = change_mode(fd, path, (mode_t)o->mode);
+	close(fd);
+	return r < 0 ? sconce__fail_addr(fail, "bind", r, a) : 0;
 }
 
 /* The path could not be bound to. */

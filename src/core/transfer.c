@@ -159,7 +159,7 @@ sconce__transfer_told(struct sconce_loop *l, uint64_t src_id)
 {
 	struct sconce_sock *src = sconce__table_get(l, src_id);
 
-	if (src != NULL && !src->closed && src->_side->transfer == NULL)	/* it may be in the next one already */
+	if (src != NULL && !src->closed && (src->_side == NULL || src->_side->transfer == NULL))	/* it may be in the next one already */
 		sconce__pause_set(src, SCONCE_PAUSE_FLOW, false);
 }
 
