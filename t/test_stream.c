@@ -1,4 +1,6 @@
 /* Streams: records and raw input, ends, budgets, filters changed on the way, the other fd, stdio, pulling. */
+#include "starve.h"
+
 #include "harness.h"
 #include "one_loop.h"
 
@@ -1498,6 +1500,59 @@ START_TEST(test_failed_send_with_small_reads_gives_all)
 }
 END_TEST
 
+static void
+end_in_order_once_failed(struct guest *x, const struct sconce_record *rec)
+{
+	(void)rec;
+	if (sconce_failure(&x->stream.sock) == NULL)
+		return;
+	note(x, "ends ");
+	sconce_close_flush(&x->stream.sock, 5);
+}
+
+/* A record hook that ends the stream in order while a failed send is being told has the last word: no record, no error follows. */
+START_TEST(test_failed_send_is_not_told_after_close_flush)
+{
+	struct sconce_stream_options opts = { .filter = &lines, .read_size = 16, .max_reads = 100 };
+
+	open_guest(&framed_ops, &opts);
+	g.on_record = end_in_order_once_failed;
+	for (int i = 0; i < 100; i++)
+		ck_assert_int_eq(send(g.peer, "record\n", 7, 0), 7);
+	close(g.peer);
+	g.peer = -1;
+	sconce_stream_put_bytes(&g.stream, "x", 1);
+	turn();
+	ck_assert_ptr_nonnull(strstr(g.log, "[record] ends "));
+	ck_assert_str_eq(strstr(g.log, "ends "), "ends ");
+	ck_assert_int_eq(g.destroyed, 1);
+}
+END_TEST
+
+static void
+end_without_memory(struct guest *x, const struct sconce_record *rec)
+{
+	(void)rec;
+	sconce_stream_put_bytes(&x->stream, "bye", 3);
+	sconce_close_flush(&x->stream.sock, 5);
+	starve_left = 1;
+}
+
+/* Nor does a failure of the filter: that there is no memory for what stands behind the last record concerns nobody any more. */
+START_TEST(test_no_memory_is_not_told_after_close_flush)
+{
+	starve_failed = 0;
+	open_framed();
+	g.on_record = end_without_memory;
+	say("one\ntwo\nthree");
+	starve_left = 0;
+	if (STARVE_WORKS)
+		ck_assert_int_eq(starve_failed, 1);
+	LOG("[one] ");
+	ck_assert_str_eq(hear(), "bye\n");
+}
+END_TEST
+
 /* ---- making one ---- */
 
 /* Tables and options that do not agree are refused, and the fd stays the caller's. */
@@ -1581,7 +1636,8 @@ t_suite(void)
 		test_next_after_failed_send_gives_input_first, test_next_budget_of_one_read_does_not_spin,
 		test_rescan_finds_what_the_filter_holds);
 	ADD(s, "hooks", test_hook_reads_another_stream, test_closed_in_hook_keeps_its_own_rest, test_unread_behind_a_loan,
-		test_unread_of_the_record_itself, test_error_and_end_are_both_told, test_failed_send_with_small_reads_gives_all);
+		test_unread_of_the_record_itself, test_error_and_end_are_both_told, test_failed_send_with_small_reads_gives_all,
+		test_failed_send_is_not_told_after_close_flush, test_no_memory_is_not_told_after_close_flush);
 	ADD(s, "init", test_init_refuses_what_does_not_agree, test_describe_names_the_type);
 	return s;
 }

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,8 @@ give_up(struct sconce_stream *st, int r)
 
 	st->_state |= ST_OVER;
 	st->_state &= ~ST_MORE;
+	if (st->sock.closed || (sconce_paused(&st->sock) & SCONCE_PAUSE_ENDING))
+		return;					/* a hook has ended it: no other follows */
 	sconce_watch_read(&st->sock, false);
 	sconce_set_failure(&st->sock, "filter", errnum, errnum == ENOBUFS ? "more input waits than may" : sconce_framer_error(&st->_framer));
 	if (ops->event_ready != NULL) {
@@ -64,6 +67,7 @@ give_up(struct sconce_stream *st, int r)
 		struct sconce_fail none = { .operation = "filter", .errnum = errnum };
 		const struct sconce_fail *fail = sconce_failure(&st->sock);
 
+		snprintf(none.text, sizeof(none.text), "filter: %s", sconce_strerror(errnum));
 		ops->event_fail(st, fail != NULL ? fail : &none);
 	} else {
 		sconce_close_error(&st->sock, errnum == EMSGSIZE || errnum == ENOBUFS ? SCONCE_REASON_OVERFLOW : SCONCE_REASON_ERROR, errnum);
@@ -361,7 +365,7 @@ stream_event_err(struct sconce_sock *s, int errnum)
 	for (unsigned reads = 0; reads < st->_max_reads && !(st->_state & (ST_MORE | ST_END | ST_OVER)) && !is_stopped(st); reads++)
 		if (!read_once(st))
 			break;
-	if (s->closed)
+	if (s->closed || (sconce_paused(s) & SCONCE_PAUSE_ENDING))
 		return;
 	if (!(st->_state & ST_MORE) || is_stopped(st))
 		tell_err(st);				/* else when the records before it have been given */
