@@ -1,4 +1,6 @@
 /* Fleets: what a connection is told and in which order, and what a target says. */
+#include "starve.h"
+
 #include "test_fleet.h"
 
 #include <sconce/inspect.h>
@@ -125,6 +127,33 @@ START_TEST(test_end_of_the_peer_is_an_error)
 }
 END_TEST
 
+static char why[200];
+
+static void
+note_why(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
+{
+	(void)c;
+	snprintf(why, sizeof(why), "%s", fail->text);
+}
+
+/* The text of a reset names the endpoint, though the kernel has forgotten the peer. */
+START_TEST(test_reset_text_names_the_endpoint)
+{
+	struct linger hard = { .l_onoff = 1 };
+	struct sconce_fleet_conn *c;
+	char expected[200];
+	int fd;
+
+	on.error = note_why;
+	c = fleet_open(&fleet, "a", &fd);
+	snprintf(expected, sizeof(expected), "recv %s: %s", sconce_fleet_endpoint(c), sconce_strerror(ECONNRESET));
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &hard, sizeof(hard));
+	close(fd);
+	NET_UNTIL(fleet.count == 0);
+	ck_assert_str_eq(why, expected);
+}
+END_TEST
+
 static void
 say_bye(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
 {
@@ -222,6 +251,37 @@ START_TEST(test_input_after_shutdown_is_ignored)
 	NET_UNTIL(fleet.count == 0);
 	ck_assert_str_eq(fleet_log, "a.init a.connected a.record(one) a.closed(local) ");
 	close(fd);
+}
+END_TEST
+
+static void
+shut_down_without_memory(struct sconce_fleet_conn *c, const struct sconce_record *rec)
+{
+	(void)rec;
+	sconce_stream_put_bytes(&c->stream, "QUIT", 4);
+	sconce_fleet_shutdown(c);
+	starve_left = 1;
+}
+
+/* Nor is it an error then that there is no memory for the rest of the input. */
+START_TEST(test_no_memory_after_shutdown_is_ignored)
+{
+	char buf[8] = "";
+	int fd;
+
+	starve_failed = 0;
+	on.record = shut_down_without_memory;
+	fleet_open(&fleet, "a", &fd);
+	plain_say(fd, "one\ntwo\nthree");
+	NET_UNTIL(strstr(fleet_log, "record") != NULL);
+	starve_left = 0;
+	if (STARVE_WORKS)
+		ck_assert_int_eq(starve_failed, 1);
+	ck_assert_uint_eq(plain_read(fd, buf, 6), 6);
+	ck_assert_str_eq(buf, "QUIT\r\n");
+	close(fd);
+	NET_UNTIL(fleet.count == 0);
+	ck_assert_str_eq(fleet_log, "a.init a.connected a.record(one) a.closed(local) ");
 }
 END_TEST
 
@@ -683,6 +743,23 @@ START_TEST(test_init_refuses_wrong_tables)
 }
 END_TEST
 
+/* One that init has refused may be released all the same, whatever was in its memory before. */
+START_TEST(test_fini_after_refused_init_does_nothing)
+{
+	static const struct sconce_fleet_ops small = { .name = "small", .size = 3 };
+	static const char *const bind[] = { "somewhere" };
+	struct sconce_fleet_options opts = { .bind = bind, .bind_count = 1 };
+	struct sconce_fleet other;
+
+	memset(&other, 0xa5, sizeof(other));
+	ck_assert_int_eq(sconce_fleet_init(&other, loop, &small, NULL), -EINVAL);
+	sconce_fleet_fini(&other);
+	memset(&other, 0xa5, sizeof(other));
+	ck_assert_int_eq(sconce_fleet_init(&other, loop, &probe_ops, &opts), -EINVAL);
+	sconce_fleet_fini(&other);
+}
+END_TEST
+
 START_TEST(test_conn_of_another_stream_aborts)
 {
 	struct sconce_stream st = { .ops = NULL };
@@ -712,11 +789,13 @@ t_suite(void)
 	tcase_add_test(tcase, test_failure_at_once_is_told_after_init);
 	tcase_add_test(tcase, test_close_in_any_hook_is_told_once);
 	tcase_add_test(tcase, test_end_of_the_peer_is_an_error);
+	tcase_add_test(tcase, test_reset_text_names_the_endpoint);
 	tcase_add_test(tcase, test_error_hook_may_answer);
 	tcase_add_test(tcase, test_error_without_hook_closes);
 	tcase_add_test(tcase, test_closed_may_connect_again);
 	tcase = fleet_case(suite, "records");
 	tcase_add_test(tcase, test_input_after_shutdown_is_ignored);
+	tcase_add_test(tcase, test_no_memory_after_shutdown_is_ignored);
 	tcase_add_test(tcase, test_filter_is_per_connection);
 	tcase_add_test(tcase, test_filter_may_be_changed_in_hooks);
 	tcase_add_test(tcase, test_raw_input_is_bytes);
@@ -734,6 +813,7 @@ t_suite(void)
 	tcase_add_test(tcase, test_connect_refuses_wrong_targets);
 	tcase_add_test(tcase, test_connect_to_unix_path_and_fd);
 	tcase_add_test(tcase, test_init_refuses_wrong_tables);
+	tcase_add_test(tcase, test_fini_after_refused_init_does_nothing);
 	tcase = fleet_case(suite, "misuse");
 	t_add_abort(tcase, test_conn_of_another_stream_aborts);
 	t_add_abort(tcase, test_fini_with_connections_aborts);

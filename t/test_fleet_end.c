@@ -210,7 +210,7 @@ read_all(int fd)
 	for (int turn = 0; turn < 20000; turn++) {
 		ssize_t n = recv(fd, buf, sizeof(buf), MSG_DONTWAIT);
 
-		if (n == 0)
+		if (n == 0 || (n < 0 && errno != EAGAIN))
 			break;
 		len += n > 0 ? (size_t)n : 0;
 		sconce_loop_step(loop, n > 0 ? 0 : 0.001);
@@ -302,6 +302,77 @@ START_TEST(test_shutdown_while_connecting)
 	ck_assert_ptr_nonnull(strstr(fleet_log, "b.closed(local) "));
 	ck_assert_uint_eq(fleet.connected, 0);
 	close(lfd);
+}
+END_TEST
+
+enum { BY_STOP = 1, SPEAKS_AFTER = 2, WAYS = 4, IN_KERNEL = 150 * 1000 };
+
+static void
+end_in_order(struct sconce_fleet_conn *c, bool by_stop)
+{
+	if (by_stop)
+		sconce_fleet_stop(c->fleet, 30, NULL, NULL);
+	else
+		sconce_fleet_shutdown(c);
+}
+
+/* TM-23, TM-24: what the kernel has and the peer has not arrives, though the peer spoke before and was not read, or speaks
+ * behind it: a close at once would answer that with a reset. */
+START_TEST(test_shutdown_awaits_what_the_kernel_has)
+{
+	static char big[IN_KERNEL];
+	int small = 4096, large = 200 * 1000, lfd, fd;
+	struct sconce_fleet_conn *c;
+	char text[64];
+
+	lfd = plain_listen(4, text, sizeof(text));
+	setsockopt(lfd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+	c = fleet_begin(&fleet, text, "a");
+	fd = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	NET_UNTIL(fleet.connected == 1);
+	setsockopt(c->stream.sock.fd, SOL_SOCKET, SO_SNDBUF, &large, sizeof(large));
+	sconce_watch_read(&c->stream.sock, false);
+	if (!(_i & SPEAKS_AFTER))
+		plain_say(fd, "250 ok\n");
+	ck_assert_int_ge(sconce_write(&c->stream.sock, big, sizeof(big)), 0);
+	net_settle();
+	ck_assert_uint_eq(sconce_queued(&c->stream.sock), 0);	/* the kernel has it all */
+	end_in_order(c, _i & BY_STOP);
+	net_settle();
+	if (_i & SPEAKS_AFTER)
+		plain_say(fd, "250 ok\n");
+	ck_assert_uint_eq(read_all(fd), sizeof(big));
+	close(fd);
+	NET_UNTIL(fleet.count == 0);
+	ck_assert_str_eq(fleet_log, "a.init a.connected a.closed(local) ");
+	close(lfd);
+}
+END_TEST
+
+/* TM-23, TM-24: a transfer that has not given a byte yet is waited for as any other item. */
+START_TEST(test_shutdown_awaits_a_transfer)
+{
+	char bytes[100] = "";
+	struct sconce_fleet_conn *c;
+	struct conn source;
+	int sv[2], fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sv), 0);
+	conn_init(&source, &conn_ops, sv[0]);
+	c = fleet_open(&fleet, "a", &fd);
+	ck_assert_int_ge(sconce_transfer(&source.sock, &c->stream.sock, sizeof(bytes), NULL, NULL), 0);
+	net_settle();
+	end_in_order(c, _i & BY_STOP);
+	net_settle();
+	ck_assert_str_eq(fleet_log, "a.init a.connected ");
+	ck_assert_int_eq(send(sv[1], bytes, sizeof(bytes), 0), sizeof(bytes));
+	ck_assert_uint_eq(read_all(fd), sizeof(bytes));
+	close(fd);
+	NET_UNTIL(fleet.count == 0);
+	ck_assert_str_eq(fleet_log, "a.init a.connected a.closed(local) ");
+	sconce_close(&source.sock, 0);
+	net_settle();
+	close(sv[1]);
 }
 END_TEST
 
@@ -540,6 +611,8 @@ t_suite(void)
 	tcase_add_test(tcase, test_shutdown_sends_what_is_queued);
 	tcase_add_test(tcase, test_shutdown_lingers_no_longer_than_it_may);
 	tcase_add_test(tcase, test_shutdown_while_connecting);
+	tcase_add_loop_test(tcase, test_shutdown_awaits_what_the_kernel_has, 0, WAYS);
+	tcase_add_loop_test(tcase, test_shutdown_awaits_a_transfer, 0, 2);
 	tcase = fleet_case(suite, "all");
 	tcase_add_test(tcase, test_stop_ends_its_own_fleet_only);
 	tcase_add_test(tcase, test_stop_has_a_deadline);

@@ -40,6 +40,13 @@ end_it(struct sconce_fleet_conn *c)
 }
 
 static void
+end_each(struct sconce_fleet_conn *c, void *arg)
+{
+	(void)arg;
+	end_it(c);
+}
+
+static void
 feed_setup(void)
 {
 	struct sconce_fleet_options opts = { .max_in_flight = ROOM };
@@ -167,6 +174,79 @@ START_TEST(test_feed_begins_64_a_turn)
 }
 END_TEST
 
+/* Without a limit feeding rests, whoever is in flight; what waits is begun, and with a limit the feed goes on. */
+START_TEST(test_feed_rests_while_there_is_no_limit)
+{
+	int lfd = plain_listen(1024, open_text, sizeof(open_text));
+
+	feed.left = 1000;
+	sconce_fleet_feed(&fleet, give, &feed);
+	net_settle();
+	ck_assert_uint_eq(fleet.connected, ROOM);
+	sconce_fleet_set_max(&fleet, 0);
+	ck_assert_int_eq(sconce_fleet_queue(&fleet, open_text, NULL, NULL), 0);
+	net_settle();
+	ck_assert_uint_eq(fleet.connected, ROOM + 1);
+	ck_assert_uint_eq(feed.calls, ROOM);
+	sconce_fleet_each(&fleet, end_each, NULL);
+	net_settle();
+	ck_assert_uint_eq(feed.calls, ROOM);
+	sconce_fleet_set_max(&fleet, 5);
+	net_settle();
+	ck_assert_uint_eq(fleet.count, 5);
+	ck_assert_uint_eq(feed.calls, ROOM + 5);
+	close(lfd);
+}
+END_TEST
+
+enum { STOPS, ABORTS, FEEDS_AND_GIVES, FEEDS, NEXT_CALLS };
+static unsigned stop_dones, first_calls;
+
+static void
+count_stop(struct sconce_fleet *f, void *arg)
+{
+	(void)f;
+	(void)arg;
+	stop_dones++;
+}
+
+static bool
+give_and_call(struct sconce_fleet *f, void *arg, struct sconce_fleet_target *target_out)
+{
+	int what = *(int *)arg;
+
+	first_calls++;
+	if (what == STOPS)
+		sconce_fleet_stop(f, 30, count_stop, NULL);
+	else if (what == ABORTS)
+		sconce_fleet_abort(f);
+	else
+		ck_assert_int_eq(sconce_fleet_feed(f, give, &feed), 0);
+	target_out->endpoint = open_text;
+	target_out->arg = (void *)(uintptr_t)"first";
+	return what != FEEDS;
+}
+
+/* TM-33: next() may stop or abort the fleet: what it gives then is not begun; or have it fed by another, which is asked next. */
+START_TEST(test_next_may_call_the_fleet)
+{
+	int lfd = plain_listen(16, open_text, sizeof(open_text)), what = _i;
+	unsigned feeds = what == FEEDS || what == FEEDS_AND_GIVES ? 3 : 0, own = what == FEEDS_AND_GIVES ? 1 : 0;
+
+	stop_dones = first_calls = 0;
+	feed.left = 3;
+	sconce_fleet_feed(&fleet, give_and_call, &what);
+	net_settle();
+	ck_assert_uint_eq(first_calls, 1);
+	ck_assert_uint_eq(fleet.started, own + feeds);
+	ck_assert_uint_eq(fleet.connected, own + feeds);
+	ck_assert_uint_eq(feed.calls, feeds > 0 ? feeds + 1 : 0);
+	ck_assert_uint_eq(stop_dones, what == STOPS ? 1 : 0);
+	ck_assert(own == (strstr(fleet_log, "first.connected") != NULL));
+	close(lfd);
+}
+END_TEST
+
 static const char *
 some_wrong(unsigned n)
 {
@@ -191,13 +271,6 @@ START_TEST(test_feed_tells_wrong_targets)
 END_TEST
 
 static unsigned reports;
-
-static void
-end_each(struct sconce_fleet_conn *c, void *arg)
-{
-	(void)arg;
-	end_it(c);
-}
 
 static void
 count_emfile(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
@@ -244,7 +317,63 @@ START_TEST(test_feed_rests_without_fds)
 }
 END_TEST
 
-/* HZ-21: one local port for all: one connects, every other is told EADDRNOTAVAIL or EADDRINUSE, at once. */
+static int64_t still;			/* for a clock that only the test moves */
+
+static int64_t
+still_now(void *ctx)
+{
+	(void)ctx;
+	return still + skew;
+}
+
+static void
+expect_eagain(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
+{
+	(void)c;
+	ck_assert_int_eq(fail->errnum, EAGAIN);
+	reports++;
+}
+
+/* HZ-21: a unix listener's full backlog is a shortage, too: the list is not burnt, but goes on when there is a place. */
+START_TEST(test_feed_rests_with_a_full_backlog)
+{
+	int lfd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), fds[3];
+	struct sconce_addr a;
+	unsigned open;
+
+	abstract_name(open_text, sizeof(open_text));
+	ck_assert_int_eq(sconce_addr_parse(open_text, &a, NULL), 0);
+	ck_assert_int_eq(bind(lfd, &a.any, a.len), 0);
+	ck_assert_int_eq(listen(lfd, 5), 0);
+	still = net_now(NULL) - skew;
+	backend.now = still_now;
+	sconce_fleet_set_max(&fleet, 100);
+	feed.left = 1000;
+	reports = 0;
+	on.failed = expect_eagain;
+	sconce_fleet_feed(&fleet, give, &feed);
+	net_settle();
+	open = (unsigned)fleet.connected;
+	ck_assert_uint_ge(open, 5);
+	ck_assert_uint_eq(reports, 1);
+	ck_assert_uint_eq(feed.calls, open + 1);
+	net_pass(0.11);
+	ck_assert_uint_eq(feed.calls, open + 2);	/* one try in 0.1 s */
+	for (int i = 0; i < 3; i++)
+		fds[i] = accept4(lfd, NULL, NULL, SOCK_CLOEXEC);
+	net_pass(0.11);
+	net_settle();
+	ck_assert_uint_eq(fleet.connected, open + 3);
+	ck_assert_uint_eq(reports, 3);
+	sconce_fleet_feed(&fleet, NULL, NULL);
+	for (int i = 0; i < 3; i++)
+		close(fds[i]);
+	close(lfd);
+}
+END_TEST
+
+/* HZ-21: one local port for all: one connects, every other is told EADDRNOTAVAIL or EADDRINUSE; not all at once, since the
+ * port might come back. */
 START_TEST(test_local_ports_run_out)
 {
 	static const char *bind[1];
@@ -257,7 +386,10 @@ START_TEST(test_local_ports_run_out)
 	ck_assert_int_eq(sconce_fleet_init(&fleet, loop, &probe_ops, &opts), 0);
 	feed.left = 100;
 	sconce_fleet_feed(&fleet, give, &feed);
-	NET_UNTIL(fleet.started == 100 && fleet.failed == 99);
+	for (int i = 0; i < 200 && fleet.failed < 99; i++)
+		net_pass(0.11);
+	ck_assert_uint_eq(fleet.started, 100);
+	ck_assert_uint_eq(fleet.failed, 99);
 	ck_assert_uint_eq(fleet.connected, 1);
 	ck_assert_uint_eq(fleet.count, 1);
 	ck_assert(strstr(fleet_log, "failed(connect 99)") != NULL || strstr(fleet_log, "failed(bind 98)") != NULL);
@@ -316,8 +448,11 @@ t_suite(void)
 	tcase_add_test(tcase, test_feed_keeps_the_room_full);
 	tcase_add_test(tcase, test_feed_needs_a_limit);
 	tcase_add_test(tcase, test_feed_begins_64_a_turn);
+	tcase_add_test(tcase, test_feed_rests_while_there_is_no_limit);
+	tcase_add_loop_test(tcase, test_next_may_call_the_fleet, 0, NEXT_CALLS);
 	tcase_add_test(tcase, test_feed_tells_wrong_targets);
 	tcase_add_test(tcase, test_feed_rests_without_fds);
+	tcase_add_test(tcase, test_feed_rests_with_a_full_backlog);
 	tcase_add_test(tcase, test_local_ports_run_out);
 	tcase_add_test(tcase, test_storm_is_tallied);
 	return suite;

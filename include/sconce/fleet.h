@@ -56,14 +56,15 @@ struct sconce_fleet_ops {
 	void (*drained)(struct sconce_fleet_conn *c);
 	/* An open connection ended otherwise than by us (TM-7): `fail->errnum` 0 and operation "recv" when the peer
 	 * ended it in order; "recv" or "send" and the errno; or "filter" and EMSGSIZE, EBADMSG, ENOBUFS, ENOMEM.
-	 * closed follows, unless it is broken when what was written, here too, has been sent. */
+	 * closed follows, unless it is broken when what was written, here too, has been sent.  A connection whose reads
+	 * are paused is told when it reads again. */
 	void (*error)(struct sconce_fleet_conn *c, const struct sconce_fail *fail);
-	/* It took too long (TM-9): in SCONCE_FLEET_CONNECTING to be opened, in SCONCE_FLEET_OPEN without input.  closed
-	 * follows, unless the hook gives it more time with sconce_fleet_set_timeout(). */
+	/* It took too long (TM-9): in SCONCE_FLEET_CONNECTING to be opened, in SCONCE_FLEET_OPEN without input, or by a
+	 * lifetime or output timeout that the program has set on the socket (its alarm has no hook here).  closed follows, unless the hook gives it more time with sconce_fleet_set_timeout(). */
 	void (*timeout)(struct sconce_fleet_conn *c, enum sconce_fleet_phase phase);
 	/* The end, once, whatever came before (TM-8); c->stream.sock.reason, .errnum and .unsent tell more:
 	 * REASON_LOCAL (shut down), _EOF (the peer's end; LOCAL when there was something left to send), _ERROR,
-	 * _OVERFLOW, _CONNECT (failed), _TIMEOUT (also of a shut-down or stop), _ABORT, _LOOP, or what
+	 * _OVERFLOW, _CONNECT (failed, unless that hook has shut it down), _TIMEOUT (also of a shut-down or stop), _ABORT, _LOOP, or what
 	 * sconce_close() was given. */
 	void (*closed)(struct sconce_fleet_conn *c);
 };
@@ -78,7 +79,8 @@ struct sconce_fleet_options {
 	double linger;			/* seconds for what is queued when a connection is shut down; 0: 30 */
 	size_t max_in_flight;		/* connections at a time, for sconce_fleet_feed() and what waits; 0: no limit */
 	/* Numeric local addresses ("192.0.2.7", "2001:db8::7"; "192.0.2.7:5000", "[2001:db8::7]:5000" with a port),
-	 * taken in turn (TM-19), of those of the target's family if there are any.  Not for unix paths.  Copied. */
+	 * taken in turn (TM-19), of those of the target's family if there are any; for targets that are
+	 * names give those of one family.  Not for unix paths.  Copied. */
 	const char *const *bind;
 	size_t bind_count;
 };
@@ -147,14 +149,16 @@ SCONCE_API int sconce_fleet_queue(struct sconce_fleet *fleet, const char *endpoi
 /* Fills the room that max_in_flight and what waits leave (TM-33): `next` is called from the loop whenever there is
  * some, at most 64 times a turn; it fills in *target_out, which is zeroed, and returns true, or false when there is
  * nothing now: then it is asked again when a connection has closed, or sconce_fleet_feed() is called.  A target
- * that cannot be begun is told to `failed` and closed like any other.  When one failed for want of fds or memory,
+ * that cannot be begun is told to `failed` and closed like any other.  When one failed for want of fds, memory, local
+ * ports or a place in a unix listener's backlog,
  * the next is begun after 0.1 s, or when a connection that was open has closed.  `next` may call anything but
  * sconce_fleet_fini(); what the target points to must be good until the next call.  NULL: no more.
  * Returns 0; -EINVAL (max_in_flight is 0) or -EPIPE (the fleet is being stopped). */
 typedef bool sconce_fleet_next_fn(struct sconce_fleet *fleet, void *arg, struct sconce_fleet_target *target_out);
 SCONCE_API int sconce_fleet_feed(struct sconce_fleet *fleet, sconce_fleet_next_fn *next, void *arg);
 
-/* Changes max_in_flight; connections that there are stay. */
+/* Changes max_in_flight; connections that there are stay.  0: what waits is begun without a limit, and sconce_fleet_feed()
+ * rests until there is one again. */
 SCONCE_API void sconce_fleet_set_max(struct sconce_fleet *fleet, size_t max_in_flight);
 
 /* Sends a record through the output filter, to the connection with this id; what is sent before it is open waits
@@ -162,12 +166,13 @@ SCONCE_API void sconce_fleet_set_max(struct sconce_fleet *fleet, size_t max_in_f
  * Returns as sconce_stream_put_bytes(), and -ENOENT: there is none of this fleet. */
 SCONCE_API int sconce_fleet_send(struct sconce_fleet *fleet, uint64_t id, const void *data, size_t len);
 
-/* Ends a connection in order (TM-23): closes it at once when nothing is queued (while it connects, too); else what
- * is queued is sent and the peer's end awaited, as by sconce_close_flush(), for at most `linger` seconds.  Then
+/* Ends a connection in order (TM-23): closes it at once when nothing is queued and the peer has everything (while it
+ * connects, too); else what is queued is sent and the peer's end awaited, as by sconce_close_flush(), for at most `linger` seconds.  Then
  * closed.  Any number of times. */
 SCONCE_API void sconce_fleet_shutdown(struct sconce_fleet_conn *c);
 /* Ends all of this fleet in order, as sconce_fleet_shutdown(), those that are left after `deadline` seconds (0 or
- * less: in the next turn) at once; drops what waits and whoever feeds it.  `done` (may be NULL) is called from the
+ * less: in the next turn) at once; drops what waits and whoever feeds it.  (The `arg` of targets that waited is not told to anybody: keep
+ * track of it if it is to be freed.)  `done` (may be NULL) is called from the
  * loop, once, when none is left (TM-24); it may call sconce_fleet_fini().  (It is not called if none was there and
  * the loop is freed before its next turn.)  New connections are refused from now on.  Again: the shorter deadline
  * and the last `done` count. */
@@ -187,7 +192,8 @@ SCONCE_API uint64_t sconce_fleet_id(const struct sconce_fleet_conn *c);
 SCONCE_API enum sconce_fleet_phase sconce_fleet_phase(const struct sconce_fleet_conn *c);
 /* What was asked for (TM-27), as a text that lives as long as the connection. */
 SCONCE_API const char *sconce_fleet_endpoint(const struct sconce_fleet_conn *c);
-/* The address that it came to be.  Returns as sconce_peer(); -ENOTCONN before it was connected. */
+/* The address that it came to be.  Returns as sconce_peer(); -ENOTCONN before it was connected, and after a reset if it
+ * was not asked for before. */
 SCONCE_API int sconce_fleet_peer(struct sconce_fleet_conn *c, struct sconce_addr *addr_out);
 
 /* Sets the timeout of the phase it is in, in seconds from now; 0 or less: none (TM-29).  While it connects that is its

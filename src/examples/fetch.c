@@ -45,6 +45,7 @@ struct page {
 	uint64_t bytes;			/* of the body */
 	int status;			/* of the answer; 0: none yet */
 	bool whole;
+	bool later;			/* it could not begin: it waits once more */
 	char why[sizeof(((struct sconce_fail *)0)->text)];
 };
 
@@ -187,13 +188,22 @@ clear_line(const struct fetch *f)
 		fprintf(stderr, "\r\033[K");
 }
 
+/* A URL that cannot do anything to a terminal. */
+static const char *
+clean(const char *url, char *buf, size_t size)
+{
+	return sconce_log_escape(url, strlen(url), buf, size);
+}
+
 static void
 end_without(struct fetch *f, const char *url, const char *why)
 {
+	char text[1024];
+
 	f->done++;
 	f->failed++;
 	clear_line(f);
-	printf("failed %s: %s\n", url, why);
+	printf("failed %s: %s\n", clean(url, text, sizeof(text)), why);
 }
 
 /* ---- a page ---- */
@@ -232,7 +242,15 @@ page_record(struct sconce_fleet_conn *c, const struct sconce_record *rec)
 static void
 page_failed(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
 {
-	memcpy(page_of(c)->why, fail->text, sizeof(fail->text));
+	struct page *p = page_of(c);
+	bool again = fail->errnum == EMFILE || fail->errnum == ENFILE;
+
+	memcpy(p->why, fail->text, sizeof(fail->text));
+	if (again) {				/* as soon as there are descriptors again */
+		struct sconce_fleet_target t = { .endpoint = sconce_fleet_endpoint(c), .arg = c->arg };
+
+		p->later = sconce_fleet_queue(c->fleet, NULL, &t, NULL) == 0;
+	}
 }
 
 static void
@@ -250,8 +268,9 @@ page_closed(struct sconce_fleet_conn *c)
 	struct fetch *f = fetch_of(c);
 	struct page *p = page_of(c);
 	double seconds = sconce_now(c->fleet->loop) - p->begun;
+	char text[1024];
 
-	if (f->interrupted && !p->whole)
+	if (p->later || (f->interrupted && !p->whole))
 		return;
 	if (!p->whole) {
 		end_without(f, c->arg, p->why[0] != '\0' ? p->why : "no whole answer");
@@ -261,7 +280,8 @@ page_closed(struct sconce_fleet_conn *c)
 	f->bytes += p->bytes;
 	note_time(f, seconds);
 	clear_line(f);
-	printf("%d %llu bytes %.3f s %s\n", p->status, (unsigned long long)p->bytes, seconds, (const char *)c->arg);
+	printf("%d %llu bytes %.3f s %s\n", p->status, (unsigned long long)p->bytes, seconds,
+	    clean(c->arg, text, sizeof(text)));
 }
 
 static const struct sconce_fleet_ops page_ops = {

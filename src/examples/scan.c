@@ -3,7 +3,7 @@
  *	scan [-n AT_A_TIME] [-t SECONDS] ADDRESS PORT[-PORT]	for instance 127.0.0.1 1-1024
  *
  * Open ports are printed as they are found, a summary at the end on standard error.  Scan what is yours: loopback, say.
- * Exit status: 0 when all was tried, 1 after a failure, 2 for a wrong command line. */
+ * Exit status: 0 when all was tried, 1 after a failure, 2 for a wrong command line, 130 after ^C. */
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -61,9 +61,25 @@ scan_next(struct sconce_fleet *fleet, void *arg, struct sconce_fleet_target *tar
 	return true;
 }
 
+/* A port that nobody listens on may be given to the very socket that tries it, which then talks to itself. */
+static bool
+is_itself(struct sconce_fleet_conn *c)
+{
+	struct sconce_addr local, peer;
+	char here[SCONCE_ADDR_TEXT], there[SCONCE_ADDR_TEXT];
+
+	return sconce_local(&c->stream.sock, &local) == 0 && sconce_fleet_peer(c, &peer) == 0 &&
+	    strcmp(sconce_addr_text(&local, here, sizeof(here)), sconce_addr_text(&peer, there, sizeof(there))) == 0;
+}
+
 static void
 port_connected(struct sconce_fleet_conn *c)
 {
+	if (is_itself(c)) {
+		scan_of(c)->closed++;
+		sconce_abort(&c->stream.sock);
+		return;
+	}
 	scan_of(c)->open++;
 	printf("%s open\n", sconce_fleet_endpoint(c));
 	fflush(stdout);

@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
 
 #include <sconce/inspect.h>
 
@@ -32,6 +34,15 @@ is_ending(const struct sconce_fleet_conn *c)
 
 /* ---- ends ---- */
 
+/* Whether all that was written has arrived: closing while some is on its way would let a word of the peer's reset it. */
+static bool
+all_sent(struct sconce_sock *s)
+{
+	int n = 0;
+
+	return sconce_queued_items(s) == 0 && (s->fd < 0 || ioctl(s->fd, SIOCOUTQ, &n) < 0 || n == 0);
+}
+
 /* What was written still goes out.  With nothing to send there is nothing to wait for. */
 static void
 close_in_order(struct sconce_fleet_conn *c, int reason, int errnum)
@@ -40,7 +51,7 @@ close_in_order(struct sconce_fleet_conn *c, int reason, int errnum)
 
 	if (is_ending(c))
 		return;
-	if (sconce_queued(s) == 0)
+	if (all_sent(s))
 		sconce_close_error(s, reason, errnum);
 	else
 		sconce_close_flush(s, c->fleet->_f->stream.linger);
@@ -56,10 +67,24 @@ sconce__fleet_conn_tell(struct sconce_fleet_conn *c)
 		ops_of(c)->init(c);
 }
 
+/* What may be there again in a moment.  Local ports come back only when one of our connections ends; a local address that
+ * cannot be bound to never does. */
 static bool
-is_shortage(int errnum)
+is_shortage(const struct sconce_fleet_conn *c, const struct sconce_fail *fail)
 {
-	return errnum == EMFILE || errnum == ENFILE || errnum == ENOMEM || errnum == ENOBUFS;
+	switch (fail->errnum) {
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case ENOBUFS:
+	case EAGAIN:				/* a unix listener's backlog is full */
+		return true;
+	case EADDRNOTAVAIL:
+		return fail->operation != NULL && strcmp(fail->operation, "connect") == 0 &&
+		    c->fleet->connected + c->fleet->failed > c->fleet->closed;
+	default:
+		return false;
+	}
 }
 
 bool
@@ -67,7 +92,7 @@ sconce__fleet_is_short(const struct sconce_fleet_conn *c)
 {
 	const struct sconce_fail *fail = sconce_failure(&c->stream.sock);
 
-	return fail != NULL && is_shortage(fail->errnum);
+	return fail != NULL && is_shortage(c, fail);
 }
 
 void
@@ -80,7 +105,7 @@ sconce__fleet_conn_fail(struct sconce_fleet_conn *c, const struct sconce_fail *f
 		return;
 	c->_state |= CONN_OVER;
 	c->fleet->failed++;
-	if (is_shortage(errnum))
+	if (is_shortage(c, fail))
 		sconce__fleet_rest(c->fleet->_f);
 	if (ops_of(c)->failed != NULL)
 		ops_of(c)->failed(c, fail);
@@ -90,7 +115,7 @@ sconce__fleet_conn_fail(struct sconce_fleet_conn *c, const struct sconce_fail *f
 static void
 tell_error(struct sconce_fleet_conn *c, const struct sconce_fail *fail)
 {
-	if (c->_state & CONN_OVER)
+	if ((c->_state & CONN_OVER) || is_ending(c))
 		return;
 	c->_state |= CONN_OVER;
 	if (ops_of(c)->error != NULL)
@@ -159,6 +184,8 @@ conn_event_err(struct sconce_stream *st, int errnum)
 	struct sconce_fail fail;
 
 	sconce__fleet_failure(c, "recv", errnum, &fail);
+	snprintf(fail.text, sizeof(fail.text), "%s %.100s: %s", fail.operation, sconce_fleet_endpoint(c),
+	    sconce_strerror(errnum));	/* the kernel may have forgotten the peer */
 	tell_error(c, &fail);
 	sconce_close_error(&st->sock, SCONCE_REASON_ERROR, errnum);
 }

@@ -36,7 +36,7 @@ sconce__fleet_rest(struct sconce__fleet *f)
 static bool
 has_work(const struct sconce__fleet *f)
 {
-	return f->wait_head != NULL || (f->next != NULL && !f->dry);
+	return f->wait_head != NULL || (f->next != NULL && !f->dry && f->max_in_flight > 0);
 }
 
 /* The last one of a fleet that is being stopped has gone.  `done` may release the fleet. */
@@ -107,11 +107,13 @@ begin_next(struct sconce__fleet *f, struct sconce_fleet_conn *c)
 {
 	struct sconce_fleet_target t = { .endpoint = NULL };
 
-	if (f->next(f->fleet, f->next_arg, &t)) {
+	f->dry = f->asking = true;		/* next() may call sconce_fleet_feed(), _stop(), _abort() */
+	if (f->next(f->fleet, f->next_arg, &t) && f->asking) {
+		f->dry = f->asking = false;
 		begin(f, c, &t);
 		return;
 	}
-	f->dry = true;
+	f->asking = false;
 	sconce_close(&c->stream.sock, SCONCE_REASON_LOCAL);
 }
 
@@ -274,9 +276,9 @@ sconce_fleet_init(struct sconce_fleet *fleet, struct sconce_loop *loop, const st
 	struct sconce__fleet *f;
 	int r;
 
+	*fleet = (struct sconce_fleet){ .loop = loop, .ops = ops };
 	if (!agree(ops))
 		return -EINVAL;
-	*fleet = (struct sconce_fleet){ .loop = loop, .ops = ops };
 	r = private_new(fleet, opts != NULL ? opts : &none, &f);
 	if (r < 0)
 		return r;
@@ -298,6 +300,7 @@ drop_waiting(struct sconce__fleet *f)
 	f->wait_tail = &f->wait_head;
 	f->fleet->waiting = 0;
 	f->next = NULL;
+	f->asking = false;
 }
 
 void

@@ -35,6 +35,7 @@ struct sconce__fleet {
 	sconce_fleet_next_fn *next;
 	void *next_arg;
 	bool dry;			/* next() had nothing: a close or a call asks again */
+	bool asking;			/* next() is being asked, and nothing was dropped meanwhile */
 	double rest_until;		/* there were no fds or no memory: nothing is begun before; sconce_now() */
 
 	struct sconce_timer turn;	/* there is something to do: init, room to fill, the end of a stop */
