@@ -128,6 +128,38 @@ START_TEST(test_argv_keep_unknown_leaves_others)
 }
 END_TEST
 
+static const struct {
+	const char *args, *user, *left;
+} dashed[] = {
+	{ "user x", NULL, "user x" }, { "user=x", NULL, "user=x" }, { "background", NULL, "background" },
+	{ "--user=x user=y user z", "x", "user=y user z" }, { "--user user port 1", "user", "port 1" },
+	{ "-c user --user x", "x", "-c user" }, { "port -- --user x", NULL, "port --user x" },
+	{ "--no-background user x", NULL, "user x" },
+};
+
+/* Only words with dashes are options when the program has arguments, which may be called like one. */
+START_TEST(test_argv_dashes_leaves_words)
+{
+	ck_assert_int_eq(take(dashed[_i].args, SCONCE_CONF_DASHES), 0);
+	assert_get("user", 0, dashed[_i].user);
+	assert_get("port", 0, NULL);
+	ck_assert_str_eq(left(), dashed[_i].left);
+}
+END_TEST
+
+/* What is wrong behind dashes is so with that flag too, and with the other one it stays. */
+START_TEST(test_argv_dashes_unknown_is_wrong_or_kept)
+{
+	ck_assert_int_eq(take("usr --usr user", SCONCE_CONF_DASHES), -EINVAL);
+	assert_errors("the command line: there is no option '--usr'; did you mean '--user'?\n");
+	ck_assert_str_eq(left(), "usr user");
+	sconce_conf_clear_errors(conf);
+	ck_assert_int_eq(take("--usr user x --user=y -- z", SCONCE_CONF_DASHES | SCONCE_CONF_KEEP_UNKNOWN), 0);
+	ck_assert_str_eq(left(), "--usr user x -- z");
+	assert_get("user", 0, "y");
+}
+END_TEST
+
 /* ---- errors ---- */
 
 static const struct {
@@ -135,6 +167,7 @@ static const struct {
 } errors[] = {
 	{ "--usr x", "the command line: there is no option '--usr'; did you mean '--user'?\n" },
 	{ "--log-levle=3", "the command line: there is no option '--log-levle'; did you mean '--log_level'?\n" },
+	{ "--no-client-stdot", "the command line: there is no option '--no-client-stdot'; did you mean '--no_client_stdout'?\n" },
 	{ "--xyzzy=1", "the command line: there is no option '--xyzzy'\n" },
 	{ "--=1", "the command line: there is no option '--'\n" },
 	{ "--noxsetsid", "the command line: there is no option '--noxsetsid'; did you mean '--setsid'?\n" },
@@ -198,7 +231,7 @@ START_TEST(test_argv_random_words_are_taken_or_left)
 		args[n] = NULL;
 		sconce_conf_clear_errors(conf);
 		sconce_conf_unset(conf, SCONCE_CONF_ARGV, NULL);
-		r = sconce_conf_argv(conf, &count, args, (unsigned)rand_r(&seed) % 2);
+		r = sconce_conf_argv(conf, &count, args, (unsigned)rand_r(&seed) % 4);
 		ck_assert_int_eq(r, sconce_conf_error_count(conf) > 0 ? -EINVAL : 0);
 		ck_assert_int_le(count, n);
 		ck_assert_ptr_null(args[count]);
@@ -277,6 +310,8 @@ t_suite(void)
 	tcase_add_checked_fixture(tc, conf_setup, conf_teardown);
 	tcase_add_loop_test(tc, test_argv_takes_options_and_leaves_the_rest, 0, sizeof(forms) / sizeof(forms[0]));
 	tcase_add_loop_test(tc, test_argv_keep_unknown_leaves_others, 0, sizeof(kept) / sizeof(kept[0]));
+	tcase_add_loop_test(tc, test_argv_dashes_leaves_words, 0, sizeof(dashed) / sizeof(dashed[0]));
+	tcase_add_test(tc, test_argv_dashes_unknown_is_wrong_or_kept);
 	tcase_add_test(tc, test_argv_vector_with_run_arguments);
 	tcase_add_test(tc, test_argv_texts_are_copied);
 	tcase_add_test(tc, test_argv_empty_is_nothing);

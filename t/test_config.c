@@ -275,6 +275,15 @@ static const struct {
 	    "t.conf:1:1: unknown command: bad%1B[1m\n    bad%1B[1m\n    ^~~~~~~~~\n" },
 	{ "\xff x\tFOO = 1\n",
 	    "t.conf:1:1: unknown command: %FF\n    %FF x\tFOO = 1\n    ^~~\n" },
+	/* letters outside ASCII are text in the line */
+	{ SERVICE "SET \xc3\xb6 web.lisen = \xe6\xbc\xa2\n",
+	    "t.conf:3:5: service/pool '%C3%B6' does not exist\n    SET \xc3\xb6 web.lisen = \xe6\xbc\xa2\n        ^\n" },
+	{ SERVICE "SET listen = \xc3\xb6\xc3\xb6:1x # \xc3\xa4\n",
+	    "t.conf:3:14: '%C3%B6%C3%B6' is not an address or a name\n"
+	    "    SET listen = \xc3\xb6\xc3\xb6:1x # \xc3\xa4\n                 ^~~~~\n" },
+	{ SERVICE "SET persist-client = 1\n",
+	    "t.conf:3:5: Unknown service parameter 'persist-client'; did you mean 'persist_client'?\n"
+	    "    SET persist-client = 1\n        ^~~~~~~~~~~~~~\n" },
 	{ SERVICE "SET nodefile = x\n",
 	    "t.conf:3:5: 'nodefile' is a parameter of pools\n    SET nodefile = x\n        ^~~~~~~~\n" },
 	{ "CREATE POOL a\nSET role = x\n",
@@ -405,6 +414,19 @@ START_TEST(test_long_line_shown_in_part)
 }
 END_TEST
 
+/* A word that is too long to be compared is like no other: it has no hint. */
+START_TEST(test_long_word_has_no_hint)
+{
+	char text[500];
+
+	memset(text, 'a', sizeof(text));
+	text[499] = '\0';
+	ck_assert_int_eq(load(text), -EINVAL);
+	ck_assert_ptr_nonnull(strstr(said, "unknown command"));
+	ck_assert_ptr_null(strstr(said, "did you mean"));
+}
+END_TEST
+
 /* Every line of any length, with any byte in it, is an error or not: nothing worse. */
 START_TEST(test_odd_lines_survived)
 {
@@ -504,6 +526,7 @@ t_suite(void)
 	tcase_add_test(tc, test_many_errors_cut_short);
 	tcase_add_test(tc, test_binary_file_shown_escaped);
 	tcase_add_test(tc, test_long_line_shown_in_part);
+	tcase_add_test(tc, test_long_word_has_no_hint);
 	tcase_add_test(tc, test_odd_lines_survived);
 	tcase_add_test(tc, test_check_nothing_enabled_fails);
 	tcase_add_loop_test(tc, test_check_one_address_twice_fails, 0, (int)(sizeof(pairs) / sizeof(pairs[0])));

@@ -26,7 +26,8 @@
  *
  * The command line: --key=value, --key value, key=value, key value; a flag takes a value only behind "=", and --no-key
  * is --key=0.  "-" and "_" in a key are the same.  A value that begins with "--" is said behind "=".  "--" ends the
- * options.  What is no option stays in argv, also what begins with one "-".
+ * options.  What is no option stays in argv, also what begins with one "-".  A program that has arguments of its
+ * own, any of which could be called like an option, says SCONCE_CONF_DASHES.
  *
  * To read the file again, in a program that runs:
  *
@@ -114,6 +115,7 @@ SCONCE_API void sconce_conf_unset(struct sconce_conf *conf, enum sconce_conf_sou
  * one command line: lists would add up.
  * An unknown "--key" is an error, unless SCONCE_CONF_KEEP_UNKNOWN leaves it where it is, with the argument behind it,
  * which may be its value (not behind "--key=value", nor when it begins with "--").  With that flag "--" stays as well.
+ * With SCONCE_CONF_DASHES only words that begin with "--" are options: "key=value" and "key value" stay.
  * A key that needs a value and has none is an error.
  * Returns 0; -EINVAL (see sconce_conf_errors(); all else was taken), or -ENOMEM (nothing was taken, and argv is as
  * before). */
@@ -130,7 +132,10 @@ SCONCE_API int sconce_conf_argv(struct sconce_conf *conf, int *argc, char **argv
  * at once, and forgets what was said and taken back since then. */
 SCONCE_API int sconce_conf_file(struct sconce_conf *conf, const char *path, unsigned flags);
 
-enum { SCONCE_CONF_KEEP_UNKNOWN = 1 };
+enum {
+	SCONCE_CONF_KEEP_UNKNOWN = 1,
+	SCONCE_CONF_DASHES = 2		/* of sconce_conf_argv() alone */
+};
 
 /* Checks every value, and stores those that won into the structs.  Values that did not win must be right for their kind
  * and range too, but need not please `check`.  The member of a key that nobody says is left alone, or gets back what it
@@ -176,6 +181,28 @@ SCONCE_API char *sconce_conf_where(const struct sconce_conf *conf, const char *n
  *	  --user=NAME          become this user after binding
  */
 SCONCE_API void sconce_conf_help(const struct sconce_conf *conf, FILE *out);
+
+/* ---- for programs that read files of another form ---- */
+
+enum { SCONCE_CONF_SHOWN = 1024 };	/* the most bytes that sconce_conf_show() writes, with the NUL */
+
+/* Shows a place in a line, as sconce_conf_errors() does: writes two lines of text, that line, or what of a long one is
+ * near the place, and a mark under `count` bytes of it from byte `at` (from 0):
+ *	    usr nobody
+ *	    ^~~
+ * Both begin with four blanks and end in LF.  `line` has `len` bytes without its end, and needs no NUL; any byte may be
+ * in it: UTF-8 stays as it is, a tab stays a tab, what is no text becomes %XX.  A place behind the end is the end;
+ * there, and when `count` is 0, the mark is one "^".
+ * At most `size` bytes are written to `buf`, with the NUL; what does not fit is cut.  With SCONCE_CONF_SHOWN all fits.
+ * Returns `buf`. */
+SCONCE_API char *sconce_conf_show(const char *line, size_t len, size_t at, size_t count, char *buf, size_t size);
+
+/* How far a name is from another: how many letters must be changed, added, left out, or swapped with the next one to
+ * make `b` of `a`; 0 when they are the same.  Letters are bytes, and large ones are not small ones.  To ask what may
+ * have been meant by a name that there is not: the nearest that there is, if that is not more than, say, 1 + a_len / 4
+ * away.
+ * Returns UINT_MAX when one of them has more than 60 bytes. */
+SCONCE_API unsigned sconce_conf_distance(const char *a, size_t a_len, const char *b, size_t b_len);
 
 SCONCE_END_DECLS
 

@@ -9,6 +9,8 @@
 #include <string.h>
 #include <ifaddrs.h>
 
+#include <sconce/conf.h>
+
 /* ---- failing ---- */
 
 static bool fail_at(struct command *c, struct word where, const char *format, ...)
@@ -27,35 +29,6 @@ fail_at(struct command *c, struct word where, const char *format, ...)
 	return false;
 }
 
-static unsigned
-least(unsigned a, unsigned b)
-{
-	return a < b ? a : b;
-}
-
-/* How many letters must be changed, added, left out or swapped. */
-static unsigned
-distance(const char *a, const char *b)
-{
-	unsigned rows[3][64], *two = rows[0], *one = rows[1], *now = rows[2], *spare;
-	size_t a_len = strlen(a), b_len = strlen(b);
-
-	if (a_len > 60 || b_len > 60)
-		return 100;
-	for (size_t j = 0; j <= b_len; j++)
-		one[j] = (unsigned)j;
-	for (size_t i = 1; i <= a_len; i++) {
-		now[0] = (unsigned)i;
-		for (size_t j = 1; j <= b_len; j++) {
-			now[j] = least(least(now[j - 1], one[j]) + 1, one[j - 1] + (a[i - 1] != b[j - 1]));
-			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
-				now[j] = least(now[j], two[j - 2] + 1);
-		}
-		spare = two, two = one, one = now, now = spare;
-	}
-	return one[b_len];
-}
-
 /* The best candidate so far for what may have been meant. */
 struct nearest {
 	const char	*wanted;
@@ -66,11 +39,12 @@ struct nearest {
 static void
 nearest_try(struct nearest *n, const char *name)
 {
-	unsigned d = distance(n->wanted, name);
+	size_t len = strlen(n->wanted);
+	unsigned d = sconce_conf_distance(n->wanted, len, name, strlen(name));
 
 	if (d == 0)
 		return;				/* right, but not in this place */
-	if (n->best == NULL ? d <= 1 + (unsigned)strlen(n->wanted) / 3 : d < n->distance) {
+	if (n->best == NULL ? d <= 1 + len / 3 : d < n->distance) {
 		n->best = name;
 		n->distance = d;
 	}
@@ -455,6 +429,12 @@ interface_ip(const char *name, char *out, size_t size)
 	}
 	freeifaddrs(all);
 	return found;
+}
+
+static unsigned
+least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
 }
 
 /* ${ip:eth0} or $NAME at s->at (D.3); what it stands for goes to the text. */

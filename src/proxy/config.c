@@ -9,65 +9,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-	MOST_ERRORS = 20,		/* of one file */
-	SHOWN_BYTES = 160,		/* of a long line, SHOWN_BEFORE of them before the place */
-	SHOWN_BEFORE = 60
-};
+#include <sconce/conf.h>
 
-/* How wide a byte is shown; a tab stays a tab, so that the caret stands right. */
-static unsigned
-put_byte(FILE *out, char byte)
-{
-	char shown[4] = "\t";
-
-	if (byte != '\t')
-		sconce_log_escape(&byte, 1, shown, sizeof(shown));
-	fputs(shown, out);
-	return (unsigned)strlen(shown);
-}
-
-static void
-put_repeated(FILE *out, char byte, unsigned count)
-{
-	for (; count > 0; count--)
-		fputc(byte, out);
-}
-
-/* Prints the line, or what is near the place, and marks it. */
-static void
-show_place(FILE *out, const char *line, size_t len, struct word where)
-{
-	unsigned begin = len > SHOWN_BYTES && where.column > SHOWN_BEFORE ? where.column - SHOWN_BEFORE : 0;
-	unsigned end = len - begin > SHOWN_BYTES ? begin + SHOWN_BYTES : (unsigned)len, marked = 0;
-	char blanks[SHOWN_BYTES * 3], *blank = blanks;
-
-	fputs(begin > 0 ? "    ..." : "    ", out);
-	for (unsigned i = begin; i < end; i++) {
-		unsigned width = put_byte(out, line[i]);
-
-		if (i < where.column) {
-			memset(blank, line[i] == '\t' ? '\t' : ' ', width);
-			blank += width;
-		} else if (i < where.column + where.length) {
-			marked += width;
-		}
-	}
-	fprintf(out, "%s\n%s%.*s^", end < len ? "..." : "", begin > 0 ? "       " : "    ", (int)(blank - blanks), blanks);
-	put_repeated(out, '~', marked > 0 ? marked - 1 : 0);
-	fputc('\n', out);
-}
+enum { MOST_ERRORS = 20 };		/* of one file */
 
 static void
 report_error(struct config_report *report, const struct command *c, const char *name, unsigned number,
     const char *line, size_t len)
 {
-	char message[COMMAND_MESSAGE * 3];
+	char message[COMMAND_MESSAGE * 3], shown[SCONCE_CONF_SHOWN];
 
 	sconce_log_escape(c->message, strlen(c->message), message, sizeof(message));
-	fprintf(report->out, "%s:%u:%u: %s%s%s\n", name, number, c->wrong.column + 1, message,
-	    c->hint[0] != '\0' ? "; " : "", c->hint);
-	show_place(report->out, line, len, c->wrong);
+	fprintf(report->out, "%s:%u:%u: %s%s%s\n%s", name, number, c->wrong.column + 1, message,
+	    c->hint[0] != '\0' ? "; " : "", c->hint,
+	    sconce_conf_show(line, len, c->wrong.column, c->wrong.length, shown, sizeof(shown)));
 	report->errors++;
 }
 

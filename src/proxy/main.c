@@ -182,14 +182,9 @@ check_demo(struct sconced *d, bool others)
 static void
 parse_arguments(struct sconced *d, int argc, char **argv)
 {
-	static char config[] = "--config";
 	int count = argc, error;
 
-	/* what stands behind -c is the name of a file, and not one of the options */
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "-c") == 0)
-			argv[i] = config;
-	error = sconce_conf_argv(d->conf, &count, argv, SCONCE_CONF_KEEP_UNKNOWN);
+	error = sconce_conf_argv(d->conf, &count, argv, SCONCE_CONF_KEEP_UNKNOWN | SCONCE_CONF_DASHES);
 	if (error == -ENOMEM)
 		refuse(d, sconce_strerror(error));
 	else if (error < 0)

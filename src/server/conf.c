@@ -1,5 +1,5 @@
 /* The configuration object: its options, and what the sources say of them.  conf_apply.c checks and stores that;
- * conf_file.c and conf_argv.c read it; conf_error.c tells what is wrong. */
+ * conf_file.c and conf_argv.c read it; conf_error.c tells what is wrong, with conf_show.c. */
 #include "conf_private.h"
 
 #include <assert.h>
@@ -13,14 +13,14 @@
 static struct value *
 value_new(const char *text, size_t len, const struct place *place)
 {
-	char excerpt[EXCERPT_MAX] = "";
+	char excerpt[SCONCE_CONF_SHOWN] = "";
 	const char *file = place != NULL ? place->file : "";
 	size_t file_size = strlen(file) + 1, excerpt_size;
 	struct value *v;
 	char *behind;
 
 	if (place != NULL)
-		sconce__conf_excerpt(excerpt, place);
+		sconce_conf_show(place->text, place->len, place->at, place->count, excerpt, sizeof(excerpt));
 	excerpt_size = strlen(excerpt) + 1;
 	v = malloc(sizeof(*v) + len + 1 + file_size + excerpt_size);
 	if (v == NULL)

@@ -14,6 +14,7 @@ struct args {
 	int count, at;			/* `at`: the next argument */
 	int kept;
 	bool keep_unknown;
+	bool only_dashes;		/* a word without them is no option */
 };
 
 /* One argument: "--" if it was there, a name, "=" and a value if they were there. */
@@ -119,8 +120,13 @@ static int
 take_argument(struct args *a)
 {
 	struct arg arg = split(a->argv[a->at]);
-	struct key *key = sconce__conf_find(a->conf, arg.name, arg.len);
+	struct key *key;
 
+	if (a->only_dashes && !arg.dashes) {
+		keep(a);
+		return 0;
+	}
+	key = sconce__conf_find(a->conf, arg.name, arg.len);
 	if (key != NULL)
 		return take_option(a, &arg, key);
 	key = find_negated(a->conf, &arg);
@@ -151,7 +157,8 @@ take_arguments(struct args *a)
 int
 sconce_conf_argv(struct sconce_conf *conf, int *argc, char **argv, unsigned flags)
 {
-	struct args a = { .conf = conf, .count = *argc, .keep_unknown = flags & SCONCE_CONF_KEEP_UNKNOWN };
+	struct args a = { .conf = conf, .count = *argc, .keep_unknown = flags & SCONCE_CONF_KEEP_UNKNOWN,
+		.only_dashes = flags & SCONCE_CONF_DASHES };
 	size_t before = conf->errors.count, size = ((size_t)*argc + 1) * sizeof(*argv);
 	struct saying **held = sconce__conf_hold(conf, SCONCE_CONF_ARGV);
 	int r = -ENOMEM;

@@ -211,10 +211,12 @@ take_plain(struct line *l, const char **value, size_t *len)
 static bool
 take_value(struct line *l, const struct key *key, const char **value, size_t *len)
 {
-	bool said = false;
+	bool said = false, apart = l->at < l->len && is_blank(l->text[l->at]);
 
 	skip_blanks(l);
-	if (l->at < l->len && (l->text[l->at] == '=' || l->text[l->at] == ':')) {
+	/* "host ::1" has no separator but the blank: ':' behind one is a separator only before another */
+	if (l->at < l->len && (l->text[l->at] == '=' || (l->text[l->at] == ':' &&
+	    (!apart || l->at + 1 == l->len || is_blank(l->text[l->at + 1]))))) {
 		l->at++;
 		said = true;
 		skip_blanks(l);

@@ -117,15 +117,10 @@ kind_of(const struct sconce_conf_option *o)
 
 /* conf_error.c */
 
-enum {
-	EXCERPT_MAX = 2048,		/* bytes, with the NUL */
-	QUOTE_MAX = 60
-};
+enum { QUOTE_MAX = 60 };
 /* For printf's "'%.*s%s'": a text of other people, cut when it is long. */
 #define QUOTE(text, len) (int)((len) < QUOTE_MAX ? (len) : QUOTE_MAX), (text), (len) > QUOTE_MAX ? "..." : ""
 
-/* Writes the line, or what of it is near the place, and a mark under what is meant, into a text of EXCERPT_MAX. */
-void sconce__conf_excerpt(char *out, const struct place *place);
 /* Tells an error: "where: why", and the excerpt (may be ""). */
 void sconce__conf_tell(struct sconce_conf *conf, const char *where, const char *excerpt, const char *format, ...)
 	SCONCE_PRINTF(4, 5);
@@ -138,5 +133,8 @@ void sconce__conf_tell_value(struct sconce_conf *conf, const struct key *key, en
 const char *sconce__conf_source_name(enum sconce_conf_source source);
 /* The name of an option that may have been meant; NULL: none is near enough. */
 const char *sconce__conf_nearest(const struct sconce_conf *conf, const char *name, size_t len);
+
+/* conf_show.c: puts a text that stays one line, whatever is in it; at most three times its bytes. */
+void sconce__conf_put_clean(char **out, const char *text);
 
 #endif

@@ -92,6 +92,7 @@ refused() {
 wrong_usage_fails() {
 	refused "unrecognized option '--nonsense'" --nonsense &&
 		refused "unexpected argument 'extra'" extra &&
+		refused "unexpected argument 'user=x'" user=x &&
 		refused "option '--config' requires an argument" --config &&
 		refused "--config needs the name of a file" --config= &&
 		refused "--config is given twice" -c a --config=b &&
@@ -112,7 +113,12 @@ wrong_process_options_fail() {
 
 # What stands behind -c is a file, whatever its name.
 config_may_be_called_like_an_option() {
-	good_config && cp "$tmp/conf" "$tmp/drain" && cd "$tmp" && run 0 --check -c drain && says "$tmp/out" "drain: ok"
+	local option
+	good_config && cp "$tmp/conf" "$tmp/drain" && cp "$tmp/conf" "$tmp/drain=3" && cd "$tmp" || return 1
+	for option in -c --config --conf; do
+		run 0 --check $option drain && says "$tmp/out" "drain: ok" &&
+			run 0 --check $option drain=3 --drain 4 && says "$tmp/out" "drain=3: ok" || return 1
+	done
 }
 
 # DESIGN: no arguments and no configuration: it says so, and names --demo.
@@ -148,7 +154,7 @@ check_only_checks() {
 # The options of the process are looked at as well, and nothing is made.
 check_looks_at_options() {
 	good_config && run 1 --check -c "$tmp/conf" --user=nobody-of-that-name && says "$tmp/err" "nobody-of-that-name" &&
-		run 1 --check -c "$tmp/conf" --pid_file="$tmp/none/pid" && says "$tmp/err" "sconced: pid_file: " &&
+		run 1 --check -c "$tmp/conf" --pid_file="$tmp/none/pid" && says "$tmp/err" "sconced: pid file '$tmp/none/pid': " &&
 		run 0 --check -c "$tmp/conf" --daemon --pid_file="$tmp/pid" --log_file="$tmp/log" && says "$tmp/out" ok &&
 		[ ! -e "$tmp/pid" ] && [ ! -e "$tmp/log" ]
 }
