@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -275,6 +276,28 @@ owned_by(uid_t uid, gid_t gid)
 	return stat(path, &st) == 0 && st.st_uid == uid && st.st_gid == gid;
 }
 
+/* Another place of the directory. */
+static const char *
+beside(const char *name)
+{
+	static char text[96];
+
+	snprintf(text, sizeof(text), "%s/%s", dir, name);
+	return text;
+}
+
+/* Makes `path`, a file. */
+static int
+make_file(void)
+{
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/file", dir);
+	fd = open(path, O_CREAT | O_EXCL | O_RDWR | O_CLOEXEC, 0600);
+	ck_assert_int_ge(fd, 0);
+	return fd;
+}
+
 /* NS-55: by fd and by path; a user or group alone leaves the other one. */
 START_TEST(test_own_file_is_given)
 {
@@ -282,8 +305,7 @@ START_TEST(test_own_file_is_given)
 
 	if (!root("giving files away"))
 		return;
-	snprintf(path, sizeof(path), "%s/file", dir);
-	fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
+	fd = make_file();
 	resolve("54321", "54322 54323");
 	ck_assert_int_eq(sconce_identity_own(&id, fd, NULL, &fail), 0);
 	ck_assert(owned_by(SOMEBODY, GROUP_A));
@@ -317,6 +339,152 @@ START_TEST(test_own_impossible_is_refused)
 	ck_assert_int_eq(sconce_identity_own(&id, 1000, NULL, &fail), -EBADF);
 	ck_assert_msg(strstr(fail.text, "fd 1000 cannot be given") != NULL, "%s", fail.text);
 	ck_assert_int_eq(sconce_identity_own(&id, 1000, NULL, NULL), -EBADF);
+}
+END_TEST
+
+static void
+assert_not_given(int fd, const char *name, int r, const char *why)
+{
+	ck_assert_int_eq(sconce_identity_own(&id, fd, name, &fail), r);
+	ck_assert_int_eq(fail.errnum, -r);
+	ck_assert_str_eq(fail.operation, "chown");
+	ck_assert_msg(strstr(fail.text, why) != NULL, "%s", fail.text);
+	ck_assert_int_eq(sconce_identity_own(&id, fd, name, NULL), r);
+	ck_assert(owned_by(0, 0));
+}
+
+/* NS-55: what a symbolic link leads to, which somebody may have put there, is not given away; nor is the link. */
+START_TEST(test_own_symlink_is_not_followed)
+{
+	struct stat st;
+	int fd;
+
+	if (!root("giving symbolic links away"))
+		return;
+	close(make_file());
+	resolve("54321", "54322");
+	ck_assert_int_eq(symlink(path, beside("link")), 0);
+	assert_not_given(-1, beside("link"), -ELOOP, "it is a symbolic link");
+	fd = open(beside("link"), O_RDWR | O_CLOEXEC);
+	assert_not_given(fd, beside("link"), -EPERM, "it is a symbolic link");
+	close(fd);
+	ck_assert_int_eq(lstat(beside("link"), &st), 0);
+	ck_assert_uint_eq(st.st_uid, 0);
+	unlink(beside("link"));
+	unlink(path);
+}
+END_TEST
+
+/* NS-55: a slash behind the link does not lead into it. */
+START_TEST(test_own_symlink_to_directory_is_not_entered)
+{
+	if (!root("giving symbolic links away"))
+		return;
+	snprintf(path, sizeof(path), "%s/sub", dir);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_int_eq(symlink(path, beside("link")), 0);
+	resolve("54321", "54322");
+	assert_not_given(-1, beside("link/"), -ELOOP, "it is a symbolic link");
+	assert_not_given(-1, beside("link///"), -ELOOP, "it is a symbolic link");
+	unlink(beside("link"));
+	ck_assert_int_eq(sconce_identity_own(&id, -1, beside("sub//"), &fail), 0);
+	ck_assert(owned_by(SOMEBODY, GROUP_A));
+	rmdir(path);
+}
+END_TEST
+
+/* NS-55: a file of another name, too, may be anybody's. */
+START_TEST(test_own_fd_with_two_links_is_refused)
+{
+	int fd;
+
+	if (!root("giving files of two names away"))
+		return;
+	fd = make_file();
+	resolve("54321", "54322");
+	ck_assert_int_eq(link(path, beside("second")), 0);
+	assert_not_given(fd, NULL, -EPERM, "it has more than one link");
+	assert_not_given(fd, path, -EPERM, "it has more than one link");
+	unlink(beside("second"));
+	ck_assert_int_eq(sconce_identity_own(&id, fd, path, &fail), 0);
+	ck_assert(owned_by(SOMEBODY, GROUP_A));
+	close(fd);
+	unlink(path);
+}
+END_TEST
+
+/* NS-55: what is open is not what the name leads to by now. */
+START_TEST(test_own_fd_replaced_is_refused)
+{
+	int fd;
+
+	if (!root("giving replaced files away"))
+		return;
+	fd = make_file();
+	resolve("54321", "54322");
+	ck_assert_int_eq(rename(path, beside("old")), 0);
+	ck_assert_int_eq(sconce_identity_own(&id, fd, path, &fail), -ENOENT);
+	close(make_file());
+	assert_not_given(fd, path, -EPERM, "it was replaced");
+	snprintf(path, sizeof(path), "%s", beside("old"));
+	ck_assert(owned_by(0, 0));
+	close(fd);
+	unlink(beside("old"));
+	unlink(beside("file"));
+}
+END_TEST
+
+/* NS-55: a descriptor of anything but a file, as of a log that goes to a pipe or a terminal, is left as it is. */
+START_TEST(test_own_fd_of_no_file_is_left_alone)
+{
+	struct stat st;
+	int fd, fds[2];
+
+	if (!root("giving devices away"))
+		return;
+	resolve("54321", "54322");
+	snprintf(path, sizeof(path), "%s/null", dir);
+	fd = mknod(path, S_IFCHR | 0600, makedev(1, 3)) == 0 ? open(path, O_PATH | O_CLOEXEC) : -1;
+	if (fd >= 0) {
+		ck_assert_int_eq(sconce_identity_own(&id, fd, path, &fail), 0);
+		ck_assert(owned_by(0, 0));
+		assert_not_given(-1, path, -EPERM, "it is a device");
+		close(fd);
+		unlink(path);
+	}
+	ck_assert_int_eq(pipe2(fds, O_CLOEXEC), 0);
+	ck_assert_int_eq(sconce_identity_own(&id, fds[1], NULL, &fail), 0);
+	ck_assert_int_eq(fstat(fds[1], &st), 0);
+	ck_assert_uint_eq(st.st_uid, 0);
+	close(fds[0]);
+	close(fds[1]);
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	ck_assert_int_eq(sconce_identity_own(&id, fd, dir, &fail), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	ck_assert_uint_eq(st.st_uid, 0);
+	close(fd);
+}
+END_TEST
+
+/* NS-55: by path it may be a directory, a socket or a fifo. */
+START_TEST(test_own_path_of_each_type_is_given)
+{
+	static const mode_t types[] = { S_IFREG, S_IFSOCK, S_IFIFO };
+
+	if (!root("giving files away"))
+		return;
+	resolve("54321", "54322");
+	snprintf(path, sizeof(path), "%s/x", dir);
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		ck_assert_int_eq(mknod(path, types[i] | 0600, 0), 0);
+		ck_assert_msg(sconce_identity_own(&id, -1, path, &fail) == 0, "%s", fail.text);
+		ck_assert(owned_by(SOMEBODY, GROUP_A));
+		unlink(path);
+	}
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	ck_assert_msg(sconce_identity_own(&id, -1, path, &fail) == 0, "%s", fail.text);
+	ck_assert(owned_by(SOMEBODY, GROUP_A));
+	rmdir(path);
 }
 END_TEST
 
@@ -480,6 +648,12 @@ t_suite(void)
 	tcase_add_test(tc, test_own_file_is_given);
 	tcase_add_test(tc, test_own_nothing_changes_nothing_done);
 	tcase_add_test(tc, test_own_impossible_is_refused);
+	tcase_add_test(tc, test_own_symlink_is_not_followed);
+	tcase_add_test(tc, test_own_symlink_to_directory_is_not_entered);
+	tcase_add_test(tc, test_own_fd_with_two_links_is_refused);
+	tcase_add_test(tc, test_own_fd_replaced_is_refused);
+	tcase_add_test(tc, test_own_fd_of_no_file_is_left_alone);
+	tcase_add_test(tc, test_own_path_of_each_type_is_given);
 	tc = t_case(s, "become");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_differs_any_id_counts);

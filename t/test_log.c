@@ -15,6 +15,8 @@
 
 #include <sconce/log.h>
 
+#include "log_private.h"
+
 static char dir[64], path[96];
 static char got[65536];			/* what was read last */
 static struct timespec frozen;		/* what the monotonic clock shows; 0: the time */
@@ -732,6 +734,38 @@ START_TEST(test_close_tells_what_was_left_out)
 }
 END_TEST
 
+/* What was left out, or lost, before a fork is the parent's to tell: a child tells what it has left out itself. */
+START_TEST(test_forked_own_lines_alone_told)
+{
+	struct sconce_log *log;
+	int status;
+	pid_t pid;
+
+	frozen.tv_sec = 1000;
+	log = open_with((struct sconce_log_options){ .lines_per_second = 1 });
+	faulty.fd = _i == 1 ? sconce_log_fd(log) : 0;
+	faulty.errnum = ENOSPC;
+	for (int i = 0; i < (_i == 0 ? 4 : 1); i++)
+		sconce_log_line(log, SCONCE_LOG_ERROR, "x");
+	faulty.fd = 0;
+	pid = fork();
+	if (pid == 0) {
+		sconce__log_forked(log);
+		for (int i = 0; i < 2; i++)
+			sconce_log_line(log, SCONCE_LOG_ERROR, "y");
+		sconce_log_close(log);
+		_exit(0);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	sconce__log_forked(NULL);
+	sconce_log_close(log);
+	ck_assert_str_eq(content(path), _i == 0 ? "x\n2 more lines were left out\n3 more lines were left out\n" :
+	    "2 more lines were left out\n1 line was lost: No space left on device\n");
+	frozen.tv_sec = 0;
+}
+END_TEST
+
 /* ---- escaping ---- */
 
 /* HZ-18: every byte value, in a buffer of every size: terminated, visible, nothing cut inside a %XX. */
@@ -853,5 +887,6 @@ t_suite(void)
 	tcase_add_test(tc, test_limit_more_lines_left_out_and_told);
 	tcase_add_test(tc, test_limit_reached_exactly_tells_nothing);
 	tcase_add_test(tc, test_close_tells_what_was_left_out);
+	tcase_add_loop_test(tc, test_forked_own_lines_alone_told, 0, 2);
 	return s;
 }

@@ -18,6 +18,8 @@
 
 #include <sconce/daemon.h>
 
+#include "daemon_private.h"
+
 enum { NOBODY = 65534 };
 
 static char dir[64], path[128];
@@ -624,6 +626,190 @@ START_TEST(test_close_may_not_remove_is_emptied)
 }
 END_TEST
 
+/* ---- before a chroot ---- */
+
+/* An fd by which the process could get out of a chroot. */
+static bool
+has_directory_open(void)
+{
+	struct stat st;
+
+	for (int fd = 0; fd < 100; fd++)
+		if (fstat(fd, &st) == 0 && S_ISDIR(st.st_mode))
+			return true;
+	return false;
+}
+
+/* HZ-14, NS-54: nothing of it leads out of a chroot; it is held as before, and emptied instead of removed. */
+START_TEST(test_leave_directory_goes_hold_stays)
+{
+	bool before = has_directory_open();	/* whoever runs us may have left one */
+	int fds = t_fd_count();
+	struct stat st;
+
+	open_and_write();
+	ck_assert_int_eq(t_fd_count(), fds + 2);
+	sconce__pidfile_leave(&file);
+	ck_assert_int_eq(t_fd_count(), fds + 1);
+	ck_assert(before || !has_directory_open());
+	ck_assert_int_eq(other_gets(), EEXIST);
+	sconce__pidfile_leave(&file);
+	ck_assert_int_eq(sconce_pidfile_write(&file, &fail), 0);
+	assert_holds_own_pid();
+	ck_assert_int_eq(other_gets(), EEXIST);
+	sconce_pidfile_close(&file, true);
+	ck_assert_int_eq(t_fd_count(), fds);
+	ck_assert_int_eq(stat(path, &st), 0);
+	ck_assert_int_eq(st.st_size, 0);
+	sconce_pidfile_close(&file, true);
+	sconce__pidfile_leave(&file);
+}
+END_TEST
+
+/* Kept, it stays; a child, and whoever was never opened, changes nothing. */
+START_TEST(test_leave_close_without_remove_stays)
+{
+	struct sconce_pidfile none = { .stale = false };
+	char text[64];
+	pid_t pid;
+
+	sconce__pidfile_leave(&none);
+	ck_assert_int_ge(fcntl(0, F_GETFD), 0);
+	open_and_write();
+	sconce__pidfile_leave(&file);
+	pid = fork();
+	if (pid == 0) {
+		sconce_pidfile_close(&file, true);
+		_exit(0);
+	}
+	ck_assert_int_eq(await(pid), 0);
+	assert_holds_own_pid();
+	sconce_pidfile_close(&file, false);
+	content(text, sizeof(text));
+	ck_assert_int_eq(atoi(text), getpid());
+}
+END_TEST
+
+/* ---- looking at it ---- */
+
+/* That a look is refused as the open is, and neither changes what is there. */
+static void
+assert_look_as_open(const char *name, int r)
+{
+	char text[sizeof(fail.text)];
+	int fds = t_fd_count();
+
+	memset(&fail, 0, sizeof(fail));
+	ck_assert_int_eq(sconce__pidfile_look(name, 0, &fail), r);
+	ck_assert_int_eq(fail.errnum, -r);
+	ck_assert_str_eq(fail.operation, "pid_file");
+	strcpy(text, fail.text);
+	ck_assert_int_eq(sconce__pidfile_look(name, getpid(), NULL), r);
+	ck_assert_int_eq(t_fd_count(), fds);
+	ck_assert_int_eq(sconce_pidfile_open(&file, name, &fail), r);
+	ck_assert_str_eq(fail.text, text);
+}
+
+/* What could not be taken is told in the same words, in each place. */
+START_TEST(test_look_wrong_place_is_refused_as_by_open)
+{
+	char name[5000];
+
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	assert_look_as_open(path, -EINVAL);
+	unlink(path);
+	ck_assert_int_eq(mkdir(path, 0700), 0);
+	assert_look_as_open(path, -EISDIR);
+	rmdir(path);
+	ck_assert_int_eq(symlink("/etc/passwd", path), 0);
+	assert_look_as_open(path, -ELOOP);
+	unlink(path);
+	put("", 0);
+	snprintf(name, sizeof(name), "%s/pid", path);
+	assert_look_as_open(name, -ENOTDIR);
+	snprintf(name, sizeof(name), "%s/no/pid", dir);
+	assert_look_as_open(name, -ENOENT);
+	snprintf(name, sizeof(name), "%s/", dir);
+	assert_look_as_open(name, -EINVAL);
+	memset(name, 'x', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	assert_look_as_open(name, -ENAMETOOLONG);
+	name[300] = '\0';
+	assert_look_as_open(name, -ENAMETOOLONG);
+}
+END_TEST
+
+/* Content that is no pid is refused, a stale one and none are fine; all stay as they are. */
+START_TEST(test_look_content_is_judged_and_left_alone)
+{
+	static const struct { const char *text; int r; } cases[] = {
+		{ "root:x:0", -EINVAL }, { "0", -EINVAL }, { "12x", -EINVAL }, { "", 0 }, { "\n", 0 }, { "99999999\n", 0 },
+	};
+	char text[64];
+	struct stat before, after;
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		put(cases[i].text, strlen(cases[i].text));
+		ck_assert_int_eq(stat(path, &before), 0);
+		ck_assert_int_eq(sconce__pidfile_look(path, 0, &fail), cases[i].r);
+		ck_assert_int_eq(sconce__pidfile_look(path, getppid(), &fail), cases[i].r);
+		if (cases[i].r < 0)
+			assert_look_as_open(path, cases[i].r);
+		ck_assert_int_eq(stat(path, &after), 0);
+		ck_assert_int_eq(after.st_mtim.tv_nsec, before.st_mtim.tv_nsec);
+		content(text, sizeof(text));
+		ck_assert_str_eq(text, cases[i].text);
+	}
+}
+END_TEST
+
+/* Where there is none, none is made. */
+START_TEST(test_look_absent_is_fine_and_not_made)
+{
+	int fds = t_fd_count();
+
+	ck_assert_int_eq(sconce__pidfile_look(path, 0, &fail), 0);
+	ck_assert_int_eq(sconce__pidfile_look(path, 1, NULL), 0);
+	ck_assert_int_eq(access(path, F_OK), -1);
+	ck_assert_int_eq(t_fd_count(), fds);
+}
+END_TEST
+
+/* Its holder is refused, unless it is the one that we are to replace, or nobody asks. */
+START_TEST(test_look_holder_must_be_ours)
+{
+	pid_t pid = start_holder();
+	char text[64];
+
+	ck_assert_int_eq(sconce__pidfile_look(path, pid, &fail), 0);
+	ck_assert_int_eq(sconce__pidfile_look(path, 0, &fail), 0);
+	ck_assert_int_eq(sconce__pidfile_look(path, getpid(), &fail), -EEXIST);
+	snprintf(text, sizeof(text), "process %d has it", (int)pid);
+	ck_assert_msg(strstr(fail.text, text) != NULL, "%s", fail.text);
+	ck_assert_int_eq(other_gets(), EEXIST);		/* the looks did not take the hold away */
+	stop_holder(pid);
+	ck_assert_int_eq(sconce__pidfile_look(path, getpid(), &fail), 0);
+}
+END_TEST
+
+/* A child of the holder, as a trial is, may look; the hold stays its parent's, and a look leaves none behind. */
+START_TEST(test_look_in_child_leaves_hold_and_takes_none)
+{
+	pid_t pid, parent = getpid();
+
+	open_and_write();
+	pid = fork();
+	if (pid == 0)
+		_exit(sconce__pidfile_look(path, parent, NULL) == 0 && sconce__pidfile_look(path, 1, NULL) == -EEXIST ? 0 : 1);
+	ck_assert_int_eq(await(pid), 0);
+	ck_assert_int_eq(other_gets(), EEXIST);
+	assert_holds_own_pid();
+	sconce_pidfile_close(&file, false);
+	ck_assert_int_eq(sconce__pidfile_look(path, 1, NULL), 0);
+	ck_assert_int_eq(other_gets(), 0);
+}
+END_TEST
+
 /* ---- the hold ---- */
 
 /* A process that is killed holds nothing, though a child of it lives on. */
@@ -921,6 +1107,21 @@ add_ends(Suite *s)
 	tcase_add_test(tc, test_close_in_child_leaves_parents);
 	tcase_add_test(tc, test_close_unwritten_removes_only_what_was_made);
 	tcase_add_test(tc, test_close_may_not_remove_is_emptied);
+	tcase_add_test(tc, test_leave_directory_goes_hold_stays);
+	tcase_add_test(tc, test_leave_close_without_remove_stays);
+}
+
+static void
+add_looks(Suite *s)
+{
+	TCase *tc = t_case(s, "look");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, test_look_wrong_place_is_refused_as_by_open);
+	tcase_add_test(tc, test_look_content_is_judged_and_left_alone);
+	tcase_add_test(tc, test_look_absent_is_fine_and_not_made);
+	tcase_add_test(tc, test_look_holder_must_be_ours);
+	tcase_add_test(tc, test_look_in_child_leaves_hold_and_takes_none);
 }
 
 Suite *
@@ -932,6 +1133,7 @@ t_suite(void)
 	add_contents(s);
 	add_places(s);
 	add_ends(s);
+	add_looks(s);
 	tc = t_case(s, "hold");
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_hold_is_lost_at_death_despite_children);

@@ -95,6 +95,25 @@ START_TEST(test_run_other_signals_left_alone)
 }
 END_TEST
 
+/* Started by somebody who ignores CHLD it learns all the same how its children end: a trial that went well, workers that
+ * ended well. */
+START_TEST(test_run_child_signal_ignored_at_start)
+{
+	struct served v;
+
+	signal(SIGCHLD, SIG_IGN);
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--log_level=4", _i == 0 ? "--processes=1" : "--processes=2",
+		NULL }, NULL);
+	signal(SIGCHLD, SIG_DFL);
+	kit_log(&v, "started, pid ");
+	if (_i == 0) {
+		ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+		kit_log(&v, "started again, pid ");
+	}
+	kit_stop(&v);
+}
+END_TEST
+
 /* QUIT lets clients end, for `drain` seconds at most; then they are cut off.  NS-74. */
 START_TEST(test_quit_lets_clients_end)
 {
@@ -297,6 +316,45 @@ START_TEST(test_background_tells_caller)
 }
 END_TEST
 
+/* In the background nobody has the caller's stdin, stdout or stderr any more, workers neither: a pipe gets its end. */
+START_TEST(test_background_lets_go_of_callers_files)
+{
+	char log[128], pid_file[128], *text;
+	struct pollfd end;
+	struct served v;
+	pid_t pid;
+
+	snprintf(log, sizeof(log), "%s", kit_path("log"));
+	snprintf(pid_file, sizeof(pid_file), "%s", kit_path("pid"));
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--background", _i == 0 ? "--processes=1" : "--processes=2",
+		"--log_file", log, "--pid_file", pid_file, NULL }, NULL);
+	text = await_file(log, "started, pid ");
+	pid = pid_in_file();
+	ck_assert_int_gt(pid, 1);
+	for (int worker = -1; worker < (_i == 0 ? 0 : 2); worker++) {
+		char key[32];
+		pid_t of = pid;
+
+		if (worker >= 0) {
+			snprintf(key, sizeof(key), "worker %d is ", worker);
+			ck_assert_ptr_nonnull(strstr(text, key));
+			of = (pid_t)atol(strstr(text, key) + strlen(key));
+		}
+		ck_assert_int_eq(standard_is(of, 0, "/dev/null"), 1);
+		ck_assert_int_eq(standard_is(of, 1, "/dev/null"), 1);
+		ck_assert_int_eq(standard_is(of, 2, log), 1);
+	}
+	free(text);
+	ck_assert_int_eq(kit_wait(&v), 0);		/* once its stderr is nobody's */
+	end = (struct pollfd){ .fd = v.out, .events = POLLIN };
+	ck_assert_int_eq(poll(&end, 1, KIT_WAIT_MS), 1);
+	ck_assert(end.revents == POLLHUP);
+	ck_assert_int_eq(kill(pid, SIGTERM), 0);
+	free(await_file(log, "ended: "));
+	kit_free(&v);
+}
+END_TEST
+
 /* A start that fails after the fork: a port that is taken, or the program's own reason. */
 START_TEST(test_background_failure_is_callers_status)
 {
@@ -334,6 +392,7 @@ static const struct refused {
 	{ { "--group=no-such-group-here" }, "no-such-group-here", "group" },
 	{ { "--chroot=/no/such/directory" }, "/no/such/directory", "chroot" },
 	{ { "--chroot=/dev/null" }, "Not a directory", "chroot" },
+	{ { "--log_file=/tmp" }, "Is a directory", "log_file" },
 	{ { "--log_file=/no/such/directory/log" }, "/no/such/directory/log", "log_file" },
 	{ { "--pid_file=/no/such/directory/pid" }, "/no/such/directory/pid", "pid_file" },
 };
@@ -375,7 +434,8 @@ START_TEST(test_start_pid_file_of_living_refused)
 }
 END_TEST
 
-/* A trial that is well makes no log, no pid file, no process, and binds nothing, though the pid file is held. */
+/* A trial that is well makes no log, no pid file, no process, and binds nothing; one for a pid file that somebody else than
+ * who tries it holds is not well. */
 START_TEST(test_start_trial_does_nothing)
 {
 	struct served v, w;
@@ -385,10 +445,13 @@ START_TEST(test_start_trial_does_nothing)
 	process_start(&v, "--pid_file", kit_path("pid"), NULL);
 	snprintf(listen, sizeof(listen), "--listen=127.0.0.1:%d", v.port);
 	before = kit_count(kit_dir);
-	process_exec(&w, (const char *const[]){ listen, "--pid_file", kit_path("pid"), "--log_file", kit_path("log"), "--background",
+	process_exec(&w, (const char *const[]){ listen, "--pid_file", kit_path("pid2"), "--log_file", kit_path("log"), "--background",
 		"--umask=077", NULL }, "SCONCE_TRIAL=1");
 	ck_assert_int_eq(kit_wait(&w), 0);
 	ck_assert_str_eq(w.log, "");
+	kit_free(&w);
+	process_exec(&w, (const char *const[]){ listen, "--pid_file", kit_path("pid"), NULL }, "SCONCE_TRIAL=1");
+	ck_assert_int_eq(kit_wait(&w), 2);
 	ck_assert_int_eq(kit_count(kit_dir), before);
 	ck_assert_int_eq(pid_in_file(), v.pid);
 	kit_free(&w);
@@ -445,7 +508,7 @@ START_TEST(test_start_user_and_umask)
 	ck_assert_int_eq(stat(kit_path("data"), &st), 0);
 	ck_assert(st.st_uid == 12345 && st.st_gid == 23456);
 	ck_assert_int_eq(stat(kit_path("pid"), &st), 0);
-	ck_assert_uint_eq(st.st_uid, 12345);
+	ck_assert_uint_eq(st.st_uid, 0);	/* it is root who kills by it */
 	c = kit_connect(&v);
 	ck_assert_int_eq(ask_number(c, "pid"), v.pid);
 	close(c);
@@ -524,6 +587,7 @@ t_suite(void)
 	tcase_add_loop_test(t, test_run_signal_wakes_idle_process, 0, 3);
 	tcase_add_test(t, test_run_reaps_no_unknown_child);
 	tcase_add_test(t, test_run_other_signals_left_alone);
+	tcase_add_loop_test(t, test_run_child_signal_ignored_at_start, 0, 2);
 	tcase_add_loop_test(t, test_quit_lets_clients_end, 0, 2);
 	tcase_add_loop_test(t, test_second_signal_after_quit_cuts_off, 0, 2);
 	tcase_add_loop_test(t, test_second_signal_ends_at_once, 0, 2);
@@ -536,6 +600,7 @@ t_suite(void)
 	t = t_case(suite, "start");
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_test(t, test_background_tells_caller);
+	tcase_add_loop_test(t, test_background_lets_go_of_callers_files, 0, 2);
 	tcase_add_loop_test(t, test_background_failure_is_callers_status, 0, 2);
 	tcase_add_loop_test(t, test_start_wrong_options_refused, 0, 2 * (int)(sizeof(refused) / sizeof(refused[0])));
 	tcase_add_test(t, test_start_pid_file_of_living_refused);

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <sconce/daemon.h>
+
 static void
 hup(struct served *v)
 {
@@ -81,6 +83,114 @@ start_copy(struct served *v, const char *option, const char *value)
 	v->port = atoi(kit_log(v, "bound 127.0.0.1:"));
 	kit_log(v, "started, pid ");
 }
+
+/* What the new configuration asks for and cannot have: lines of it, in which %s is the test's directory and %d a port that
+ * is taken; and what is said. */
+static const struct {
+	const char *lines, *text;
+} wishes[] = {
+	{ "pid_file %s/foreign\n", "its content is no process id" },
+	{ "pid_file %s/link\n", "it is a symbolic link" },
+	{ "pid_file %s/held\n", "has it" },
+	{ "pid_file %s/directory\n", "Is a directory" },
+	{ "log_file %s/directory\n", "Is a directory" },
+	{ "#%s\nlisten 127.0.0.1:%d\n", "in use" },
+	{ "#%s\nlisten udp://127.0.0.1:%d\n", "in use" },
+	{ "listen %s/taken\n", "in use" },
+};
+
+static int
+take_address(int type, const struct sockaddr *a, socklen_t len)
+{
+	int fd = socket(a->sa_family, type | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, a, len), 0);
+	ck_assert(type == SOCK_DGRAM || listen(fd, 5) == 0);
+	return fd;
+}
+
+/* A trial finds out what would have ended the new program: a pid file that is not ours, a log that is none, an address
+ * that is another's.  The old one serves on.  AC-14, NS-62. */
+START_TEST(test_restart_impossible_wish_serves_on)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof(a);
+	char conf[512], lines[256];
+	struct sconce_pidfile held;
+	int tcp, udp, taken, c;
+	struct served v;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	tcp = take_address(SOCK_STREAM, (struct sockaddr *)&a, sizeof(a));
+	ck_assert_int_eq(getsockname(tcp, (struct sockaddr *)&a, &len), 0);
+	udp = take_address(SOCK_DGRAM, (struct sockaddr *)&a, sizeof(a));
+	snprintf(un.sun_path, sizeof(un.sun_path), "%s", kit_path("taken"));
+	taken = take_address(SOCK_STREAM, (struct sockaddr *)&un, sizeof(un));
+	ck_assert_int_eq(sconce_pidfile_open(&held, kit_path("held"), NULL), 0);
+	ck_assert_int_eq(sconce_pidfile_write(&held, NULL), 0);
+	kit_write_file(kit_path("foreign"), "garbage\n");
+	ck_assert(symlink("pid", kit_path("link")) == 0 && mkdir(kit_path("directory"), 0700) == 0);
+	snprintf(conf, sizeof(conf), "pid_file %s\nlisten 127.0.0.1:0\nlisten %s\n", kit_path("pid"), kit_path("sock"));
+	kit_write_file(kit_path("conf"), conf);
+	process_exec(&v, (const char *const[]){ "--log_level=4", "--conf_file", kit_path("conf"), NULL }, NULL);
+	v.port = atoi(kit_log(&v, "bound 127.0.0.1:"));
+	kit_log(&v, "started, pid ");
+	c = kit_connect(&v);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+	snprintf(lines, sizeof(lines), wishes[_i].lines, kit_dir, ntohs(a.sin_port));
+#pragma GCC diagnostic pop
+	snprintf(conf + strlen(conf), sizeof(conf) - strlen(conf), "%s", lines);
+	if (strncmp(lines, "pid_file", 8) == 0)
+		snprintf(conf, sizeof(conf), "%slisten 127.0.0.1:0\n", lines);
+	kit_write_file(kit_path("conf"), conf);
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	kit_log(&v, "not restarted: ");
+	ck_assert_msg(strstr(v.log + v.seen, wishes[_i].text) != NULL, "it said: %s", v.log + v.seen);
+	ck_assert_int_eq(ask_number(c, "pid"), v.pid);
+	ck_assert_int_eq(ask_number(c, "restarted"), 0);
+	ck_assert_int_eq(pid_in_file(), v.pid);
+	ck_assert_int_eq(access(kit_path("sock"), F_OK), 0);
+	close(c);
+	kit_stop(&v);
+	sconce_pidfile_close(&held, true);
+	close(tcp);
+	close(udp);
+	close(taken);
+}
+END_TEST
+
+/* Who is not root, or no longer, cannot be in a chroot from now on. */
+START_TEST(test_restart_chroot_without_root_serves_on)
+{
+	const char *who = geteuid() == 0 ? "user 12345\ngroup 23456\n" : "";
+	char command[1024], path[128], conf[128], text[256];
+	const char *args[] = { "--listen=127.0.0.1:0", "--log_level=4", "--conf_file", conf, NULL };
+	struct served v;
+	int c;
+
+	snprintf(path, sizeof(path), "%s", kit_path("copy"));
+	snprintf(conf, sizeof(conf), "%s", kit_path("conf"));
+	snprintf(command, sizeof(command), "cp '%s' '%s' && chmod 755 '%s' '%s'", served_path(), path, path, kit_dir);
+	ck_assert_int_eq(system(command), 0);
+	ck_assert_int_eq(chdir("/"), 0);
+	kit_write_file(conf, who);
+	ck_assert_int_eq(chmod(conf, 0644), 0);
+	kit_exec_program(&v, path, args);
+	v.port = atoi(kit_log(&v, "bound 127.0.0.1:"));
+	kit_log(&v, "started, pid ");
+	snprintf(text, sizeof(text), "%schroot %s\n", who, kit_dir);
+	kit_write_file(conf, text);
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	kit_log(&v, "not restarted: ");
+	kit_log(&v, "chroot: only root");
+	c = kit_connect(&v);
+	ck_assert_int_eq(ask_number(c, "restarted"), 0);
+	close(c);
+	kit_stop(&v);
+}
+END_TEST
 
 /* The program's file is gone, or no program any more.  AC-14 */
 START_TEST(test_restart_broken_binary_serves_on)
@@ -168,6 +278,36 @@ START_TEST(test_restart_child_keeps_clients)
 	close(new);
 	ck_assert_int_eq(kit_wait(&v), 0);
 	ck_assert_int_eq(pid_in_file(), -1);
+	kit_free(&v);
+}
+END_TEST
+
+/* QUIT lets the clients of before a restart end, too: the process does not end before them, unless TERM cuts them off. */
+START_TEST(test_restart_quit_waits_for_the_childs_clients)
+{
+	struct served v;
+	int old;
+
+	process_start(&v, "--drain=15", "--pid_file", kit_path("pid"), NULL);
+	old = kit_connect(&v);
+	ask_number(old, "pid");
+	hup(&v);
+	ck_assert_int_eq(kill(v.pid, SIGQUIT), 0);
+	kit_log(&v, "stop(graceful)");
+	kit_log(&v, "empty");				/* of its own it has none */
+	if (_i == 0) {
+		ck_assert_int_eq(ask_number(old, "parent"), v.pid);
+		ck_assert_int_eq(pid_in_file(), v.pid);
+		close(old);
+		kit_log(&v, "of before the restart has ended");
+	} else {
+		ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+		ck_assert(kit_at_end(old));
+		close(old);
+	}
+	ck_assert_int_eq(kit_wait(&v), 0);
+	ck_assert_int_eq(pid_in_file(), -1);
+	ck_assert(!kit_logged(&v, "ending at once"));
 	kit_free(&v);
 }
 END_TEST
@@ -326,6 +466,57 @@ START_TEST(test_restart_never_refuses)
 }
 END_TEST
 
+struct rival {
+	char path[160];
+	long tries, taken;
+	int other;			/* an error that is not -EEXIST */
+};
+
+/* Starts, as far as the pid file goes, all the time. */
+static void *
+take_all_the_time(void *arg)
+{
+	struct rival *rival = arg;
+
+	while (!atomic_load(&enough)) {
+		struct sconce_pidfile file;
+		int r = sconce_pidfile_open(&file, rival->path, NULL);
+
+		rival->tries++;
+		if (r == 0)
+			rival->taken++;
+		else if (r != -EEXIST)
+			rival->other = r;
+		sconce_pidfile_close(&file, false);
+	}
+	return NULL;
+}
+
+/* While it restarts no other start gets its pid file, not for a moment; and that some are tried does no harm.  NS-62. */
+START_TEST(test_restart_holds_pid_file)
+{
+	int rounds = getenv("SAN") != NULL && getenv("SAN")[0] != '\0' ? 8 : 30;
+	struct rival rival = { .tries = 0 };
+	struct served v;
+	pthread_t thread;
+
+	process_start(&v, "--drain", _i == 0 ? "0" : "5", "--pid_file", kit_path("pid"), NULL);
+	snprintf(rival.path, sizeof(rival.path), "%s", kit_path("pid"));
+	atomic_store(&enough, false);
+	ck_assert_int_eq(pthread_create(&thread, NULL, take_all_the_time, &rival), 0);
+	for (int i = 0; i < rounds; i++)
+		hup(&v);
+	atomic_store(&enough, true);
+	pthread_join(thread, NULL);
+	ck_assert_int_gt(rival.tries, rounds);
+	ck_assert_int_eq(rival.taken, 0);
+	ck_assert_int_eq(rival.other, 0);
+	ck_assert_int_eq(pid_in_file(), v.pid);
+	kit_stop(&v);
+	ck_assert_int_eq(pid_in_file(), -1);
+}
+END_TEST
+
 /* TERM ends it whatever moment of a restart it comes in. */
 START_TEST(test_restart_and_term)
 {
@@ -358,6 +549,45 @@ START_TEST(test_restart_without_drain_hook)
 	close(c);
 	kit_log(&v, "started again, pid ");
 	kit_stop(&v);
+}
+END_TEST
+
+/* A program that closes all it has, and says no more, is restarted: it does not end for want of anything to do. */
+START_TEST(test_restart_with_nothing_left)
+{
+	struct served v;
+	int c;
+
+	process_start(&v, "--no_go_on", NULL);
+	c = kit_connect(&v);
+	ask_number(c, "pid");
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	kit_log(&v, "restart(closing)");
+	ck_assert(kit_at_end(c));
+	close(c);
+	v.port = atoi(kit_log(&v, "bound 127.0.0.1:"));
+	kit_log(&v, "started again, pid ");
+	ck_assert(!kit_logged(&v, "not everything is closed"));
+	kit_stop(&v);
+}
+END_TEST
+
+/* What was printed is neither lost at a restart nor written once more by a child that drains. */
+START_TEST(test_restart_printed_text_is_written_once)
+{
+	struct served v;
+	char text[256];
+	ssize_t n;
+
+	process_start(&v, "--print", _i == 0 ? "--drain=0" : "--drain=15", NULL);
+	hup(&v);
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	n = read(v.out, text, sizeof(text) - 1);
+	ck_assert_int_ge(n, 0);
+	text[n] = '\0';
+	ck_assert_str_eq(text, "printed\nprinted\n");
+	kit_free(&v);
 }
 END_TEST
 
@@ -513,19 +743,28 @@ START_TEST(test_managed_socket_unused_closed)
 }
 END_TEST
 
-/* It tells the service manager when it runs, restarts and ends. */
-START_TEST(test_run_notifies_service_manager)
+/* The socket of a service manager, "notify", with the variable that names it. */
+static int
+bind_notify(char variable[160])
 {
 	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	static const char *const expected[] = { "READY=1", "RELOADING=1", "READY=1", "STOPPING=1" };
-	char variable[160], text[64];
-	struct served v;
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
 	snprintf(a.sun_path, sizeof(a.sun_path), "%s", kit_path("notify"));
 	ck_assert_int_eq(bind(fd, (struct sockaddr *)&a, sizeof(a)), 0);
 	kit_bound(fd);
-	snprintf(variable, sizeof(variable), "NOTIFY_SOCKET=%s", a.sun_path);
+	snprintf(variable, 160, "NOTIFY_SOCKET=%s", a.sun_path);
+	return fd;
+}
+
+/* It tells the service manager when it runs, restarts and ends. */
+START_TEST(test_run_notifies_service_manager)
+{
+	static const char *const expected[] = { "READY=1", "RELOADING=1", "READY=1", "STOPPING=1" };
+	char variable[160], text[64];
+	struct served v;
+	int fd = bind_notify(variable);
+
 	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--log_level=4", NULL }, variable);
 	kit_log(&v, "started, pid ");
 	hup(&v);
@@ -541,6 +780,57 @@ START_TEST(test_run_notifies_service_manager)
 }
 END_TEST
 
+/* In the background the service manager learns which process it is now. */
+START_TEST(test_background_notifies_main_pid)
+{
+	char variable[160], text[64], expected[64], pid_file[128];
+	struct served v;
+	int fd = bind_notify(variable);
+	ssize_t n;
+
+	snprintf(pid_file, sizeof(pid_file), "%s", kit_path("pid"));
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--background", "--pid_file", pid_file, NULL }, variable);
+	n = recv(fd, text, sizeof(text) - 1, 0);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	snprintf(expected, sizeof(expected), "READY=1\nMAINPID=%ld", (long)pid_in_file());
+	ck_assert_str_eq(text, expected);
+	ck_assert_int_eq(waitpid(v.pid, NULL, 0), v.pid);
+	ck_assert_int_eq(kill(pid_in_file(), SIGTERM), 0);
+	n = recv(fd, text, sizeof(text) - 1, 0);
+	ck_assert(n > 0 && strncmp(text, "STOPPING=1", 10) == 0);
+	while (kit_read_log(&v))
+		;
+	kit_free(&v);
+	close(fd);
+}
+END_TEST
+
+/* Lines that were left out before the workers were forked are told once, by the master. */
+START_TEST(test_workers_left_out_lines_told_once)
+{
+	static const char key[] = " more lines were left out";
+	char variable[160], text[64];
+	struct served v;
+	int fd = bind_notify(variable), told = 0;
+
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--processes=3", "--flood=200", NULL }, variable);
+	ck_assert_int_gt(recv(fd, text, sizeof(text), 0), 0);	/* all run */
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	for (const char *at = v.log; (at = strstr(at, key)) != NULL; at++) {
+		const char *number = at;
+
+		while (number > v.log && number[-1] >= '0' && number[-1] <= '9')
+			number--;
+		told += atoi(number) >= 100;
+	}
+	ck_assert_msg(told == 1, "told %d times:\n%s", told, v.log);
+	kit_free(&v);
+	close(fd);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -551,16 +841,22 @@ t_suite(void)
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_test(t, test_restart_same_pid_and_listener);
 	tcase_add_loop_test(t, test_restart_broken_serves_on, 0, 2);
+	tcase_add_loop_test(t, test_restart_impossible_wish_serves_on, 0, (int)(sizeof(wishes) / sizeof(wishes[0])));
+	tcase_add_test(t, test_restart_chroot_without_root_serves_on);
 	tcase_add_loop_test(t, test_restart_broken_binary_serves_on, 0, 2);
 	tcase_add_loop_test(t, test_restart_exec_fails_serves_on, 0, 2);
 	tcase_add_loop_test(t, test_restart_child_keeps_clients, 0, 2);
+	tcase_add_loop_test(t, test_restart_quit_waits_for_the_childs_clients, 0, 2);
 	tcase_add_test(t, test_restart_drain_has_a_deadline);
 	tcase_add_test(t, test_restart_children_are_passed_on);
 	tcase_add_test(t, test_restart_directory_of_the_start);
 	tcase_add_loop_test(t, test_restart_fds_level, 0, 2);
 	tcase_add_loop_test(t, test_restart_never_refuses, 0, 2);
+	tcase_add_loop_test(t, test_restart_holds_pid_file, 0, 2);
 	tcase_add_test(t, test_restart_and_term);
 	tcase_add_test(t, test_restart_without_drain_hook);
+	tcase_add_test(t, test_restart_with_nothing_left);
+	tcase_add_loop_test(t, test_restart_printed_text_is_written_once, 0, 2);
 	tcase_add_test(t, test_restart_by_call);
 	tcase_add_test(t, test_restart_other_endpoints);
 	tcase_add_test(t, test_restart_as_another_user);
@@ -570,5 +866,7 @@ t_suite(void)
 	tcase_add_loop_test(t, test_restart_of_a_managed_socket, 0, 3);
 	tcase_add_test(t, test_managed_socket_unused_closed);
 	tcase_add_test(t, test_run_notifies_service_manager);
+	tcase_add_test(t, test_background_notifies_main_pid);
+	tcase_add_test(t, test_workers_left_out_lines_told_once);
 	return suite;
 }

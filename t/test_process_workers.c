@@ -115,20 +115,33 @@ seconds(void)
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
-/* One that cannot start is tried again after 0.1, 0.2, 0.4 s; the others serve meanwhile. */
+/* When one of them cannot start at the beginning nothing does, and the exit status says so, in the background too. */
+START_TEST(test_workers_bad_start_is_told)
+{
+	struct served v;
+
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--processes=2", "--bad_worker",
+	    _i == 1 ? "--background" : NULL, NULL }, NULL);
+	ck_assert_int_eq(kit_wait(&v), 1);
+	ck_assert_msg(kit_logged(&v, "worker 1 cannot start: ") || _i == 1, "its log:\n%s", v.log);
+	kit_free(&v);
+}
+END_TEST
+
+/* One that does not live is made again after 0.1, 0.2, 0.4 s; the others serve meanwhile. */
 START_TEST(test_workers_bad_one_is_not_made_all_the_time)
 {
 	struct served v;
 	double began;
 	int c;
 
-	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--processes=2", "--bad_worker", NULL }, NULL);
+	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--processes=2", "--dying_worker", NULL }, NULL);
 	v.port = atoi(kit_log(&v, "bound 127.0.0.1:"));
-	kit_log(&v, "worker 1 cannot start: ");
+	kit_log(&v, "worker 1 is ");
 	began = seconds();
 	for (int i = 0; i < 3; i++) {
 		kit_log(&v, "has ended with status 1");
-		kit_log(&v, "worker 1 cannot start: ");
+		kit_log(&v, "worker 1 is ");
 	}
 	ck_assert(seconds() - began >= 0.65);
 	kit_log(&v, "has ended with status 1");		/* and the next one is not due for 0.8 s */
@@ -184,6 +197,48 @@ START_TEST(test_workers_second_signal_ends_all)
 	ck_assert(kit_at_end(c));
 	close(c);
 	ck_assert_int_eq(kit_wait(&v), _i);
+	kit_free(&v);
+}
+END_TEST
+
+/* A worker that takes no signal, here as it is stopped, is killed when its time is over.  (At USR1 a minute
+ * passes; the second one wakes it.) */
+START_TEST(test_workers_stopped_one_is_killed)
+{
+	struct served v;
+	pid_t pids[WORKERS];
+
+	start_workers(&v, pids, "--skip", NULL);
+	ck_assert_int_eq(kill(pids[1], SIGSTOP), 0);
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	kit_log(&v, "stop(now)");
+	kit_log(&v, "stop(now)");
+	ck_assert(lives(pids[1]));
+	ck_assert_int_eq(kill(v.pid, SIGUSR1), 0);
+	kit_log(&v, "reopened by");
+	ck_assert_int_eq(kill(v.pid, SIGUSR1), 0);
+	kit_log(&v, "workers do not end: killing them");
+	ck_assert_int_eq(kit_wait(&v), 128 + SIGKILL);
+	ck_assert(!lives(pids[1]));
+	kit_free(&v);
+}
+END_TEST
+
+/* What the program has printed before is written once, and not by each worker. */
+START_TEST(test_workers_printed_text_is_written_once)
+{
+	struct served v;
+	pid_t pids[WORKERS];
+	char text[256];
+	ssize_t n;
+
+	start_workers(&v, pids, "--print", NULL);
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	n = read(v.out, text, sizeof(text) - 1);
+	ck_assert_int_ge(n, 0);
+	text[n] = '\0';
+	ck_assert_str_eq(text, "printed\n");
 	kit_free(&v);
 }
 END_TEST
@@ -294,9 +349,12 @@ t_suite(void)
 	tcase_add_loop_test(t, test_workers_serve_and_end, 0, 2);
 	tcase_add_test(t, test_workers_quit_lets_clients_end);
 	tcase_add_test(t, test_workers_dead_one_is_made_again);
+	tcase_add_loop_test(t, test_workers_bad_start_is_told, 0, 2);
 	tcase_add_test(t, test_workers_bad_one_is_not_made_all_the_time);
 	tcase_add_loop_test(t, test_workers_worst_status_is_the_masters, 0, 2);
 	tcase_add_loop_test(t, test_workers_second_signal_ends_all, 0, 2);
+	tcase_add_test(t, test_workers_stopped_one_is_killed);
+	tcase_add_test(t, test_workers_printed_text_is_written_once);
 	tcase_add_test(t, test_workers_end_with_their_master);
 	tcase_add_test(t, test_workers_are_told);
 	tcase_add_test(t, test_workers_restart);

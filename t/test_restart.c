@@ -160,6 +160,7 @@ START_TEST(test_exec_program_is_found)
 		"cd '%s' && PATH=.:$PATH && exec ./image again",
 		"cd '%s' && exec -a 'no such name' ./image again",
 		"cd '%s' && exec -a ./no/such/name ./image again",
+		"cd '%s' && exec -a true ./image again",		/* PATH has another one */
 	};
 	char *argv[] = { (char[]){ "bash" }, (char[]){ "-c" }, NULL, NULL };
 	char command[1024];
@@ -577,7 +578,7 @@ t_suite(void)
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_test(t, test_exec_finds_what_was_captured);
 	tcase_add_test(t, test_exec_keeps_what_was_ignored);
-	tcase_add_loop_test(t, test_exec_program_is_found, 0, 5);
+	tcase_add_loop_test(t, test_exec_program_is_found, 0, 6);
 	tcase_add_test(t, test_exec_directory_by_its_link);
 	tcase_add_test(t, test_exec_a_thousand_times_level);
 	tcase_add_test(t, test_exec_failure_changes_nothing);

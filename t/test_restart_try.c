@@ -7,6 +7,8 @@
 
 #include <sconce/restart.h>
 
+#include "process_private.h"
+
 /* What was told of a trial. */
 struct told {
 	int count, status;
@@ -299,6 +301,129 @@ START_TEST(test_try_no_memory_reported)
 }
 END_TEST
 
+/* ---- what could be bound ---- */
+
+/* A socket that listens, or one of datagrams, at an endpoint of 127.0.0.1:0 or of the path "sock". */
+static int
+bind_one(struct sconce_endpoint *ep, const char *scheme, int *port_out)
+{
+	struct sconce_addr a = { .len = sizeof(a.in) };
+	int fd;
+
+	memset(&a.un, 0, sizeof(a.un));
+	a.any.sa_family = AF_INET;
+	a.in.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	if (strcmp(scheme, "unix") == 0) {
+		a.any.sa_family = AF_UNIX;
+		snprintf(a.un.sun_path, sizeof(a.un.sun_path), "%s", kit_path("sock"));
+		a.len = sizeof(a.un);
+	}
+	fd = socket(a.any.sa_family, (strcmp(scheme, "udp") == 0 ? SOCK_DGRAM : SOCK_STREAM) | SOCK_CLOEXEC, 0);
+	ck_assert_int_eq(bind(fd, &a.any, a.len), 0);
+	if (strcmp(scheme, "udp") != 0)
+		ck_assert_int_eq(listen(fd, 5), 0);
+	ck_assert_int_eq(getsockname(fd, &a.any, &a.len), 0);
+	*port_out = sconce_addr_port(&a);
+	if (a.any.sa_family == AF_UNIX)
+		ck_assert_int_eq(sconce_endpoint_parse(kit_path("sock"), SCONCE_ENDPOINT_LISTEN, NULL, ep, NULL), 1);
+	return fd;
+}
+
+static void
+parse_at(struct sconce_endpoint *ep, const char *scheme, const char *host, int port)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s://%s:%d", scheme, host, port);
+	ck_assert_int_eq(sconce_endpoint_parse(text, SCONCE_ENDPOINT_LISTEN, NULL, ep, NULL), 1);
+}
+
+/* As in a trial by a process that is going to hand over what `ep`, if not NULL, has got. */
+static void
+set_trial(const struct sconce_endpoint *ep, int fd)
+{
+	char key[KEY_SIZE], *variable;
+	struct sconce_handover *h;
+
+	ck_assert_int_eq(sconce_handover_new(&h), 0);
+	if (ep != NULL) {
+		sconce__endpoint_key(ep, key);
+		ck_assert_int_eq(sconce_handover_add(h, fd, key), 0);
+	}
+	variable = sconce__trial_variable(h);
+	ck_assert_ptr_nonnull(variable);
+	variable[strlen("SCONCE_TRIAL")] = '\0';
+	ck_assert_str_eq(variable, "SCONCE_TRIAL");
+	setenv("SCONCE_TRIAL", variable + strlen("SCONCE_TRIAL="), 1);
+	free(variable);
+	sconce_handover_free(h);
+}
+
+static const char *const schemes[] = { "tcp", "udp", "unix" };
+
+/* In a trial an endpoint that another process has is refused, with a text; one of ours is fine, and so is a free one,
+ * which is free afterwards. */
+START_TEST(test_try_bind_taken_is_refused)
+{
+	struct sconce_endpoint ep;
+	struct sconce_fail fail = { .operation = NULL };
+	int port, fd = bind_one(&ep, schemes[_i], &port);
+
+	if (_i < 2)
+		parse_at(&ep, schemes[_i], "127.0.0.1", port);
+	set_trial(NULL, -1);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, &fail), -EADDRINUSE);
+	ck_assert_ptr_nonnull(fail.operation);
+	ck_assert_msg(strstr(fail.text, "in use") != NULL, "%s", fail.text);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, NULL), -EADDRINUSE);
+	set_trial(&ep, fd);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, &fail), 0);
+	close(fd);
+	unlink(kit_path("sock"));
+	set_trial(NULL, -1);
+	for (int i = 0; i < 2; i++)
+		ck_assert_msg(sconce_program_try_bind(&ep, &fail) == 0, "%s", fail.text);
+	ck_assert_int_eq(access(kit_path("sock"), F_OK), -1);
+	unsetenv("SCONCE_TRIAL");
+}
+END_TEST
+
+/* What is in the way only as it is one of ours, on the same port, goes before the new one comes. */
+START_TEST(test_try_bind_ours_in_the_way_is_fine)
+{
+	struct sconce_endpoint ep, other;
+	int port, fd = bind_one(&ep, schemes[_i], &port);
+
+	parse_at(&ep, schemes[_i], "127.0.0.1", port);
+	parse_at(&other, schemes[_i], "0.0.0.0", port);
+	set_trial(NULL, -1);
+	ck_assert_int_eq(sconce_program_try_bind(&other, NULL), -EADDRINUSE);
+	set_trial(&ep, fd);
+	ck_assert_int_eq(sconce_program_try_bind(&other, NULL), 0);
+	unsetenv("SCONCE_TRIAL");
+	close(fd);
+}
+END_TEST
+
+/* Where it is not known what is handed over, and outside of a trial, nothing is tried. */
+START_TEST(test_try_bind_unknown_tries_nothing)
+{
+	struct sconce_endpoint ep;
+	int port, fd = bind_one(&ep, "tcp", &port);
+
+	parse_at(&ep, "tcp", "127.0.0.1", port);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, NULL), 0);
+	setenv("SCONCE_TRIAL", "1", 1);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, NULL), 0);
+	set_trial(NULL, -1);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, NULL), -EADDRINUSE);
+	ck_assert_int_eq(sconce_endpoint_parse("fd://7", SCONCE_ENDPOINT_LISTEN, NULL, &ep, NULL), 1);
+	ck_assert_int_eq(sconce_program_try_bind(&ep, NULL), 0);
+	unsetenv("SCONCE_TRIAL");
+	close(fd);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -318,5 +443,11 @@ t_suite(void)
 	tcase_add_test(t, test_try_fork_parent_keeps_it);
 	tcase_add_test(t, test_try_no_descriptors_reported);
 	tcase_add_test(t, test_try_no_memory_reported);
+
+	t = t_case(suite, "bind");
+	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
+	tcase_add_loop_test(t, test_try_bind_taken_is_refused, 0, 3);
+	tcase_add_loop_test(t, test_try_bind_ours_in_the_way_is_fine, 0, 2);
+	tcase_add_test(t, test_try_bind_unknown_tries_nothing);
 	return suite;
 }

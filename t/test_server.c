@@ -19,8 +19,15 @@ check_steps(struct served *v, const char *expected)
 	free(steps);
 }
 
-/* A client that is let in, and the end: every step in Net::Server's order.  NS-1, NS-3, NS-9 to NS-15, NS-17, NS-18. */
-/* NS-25 to NS-28, NS-30, NS-31, NS-34, NS-35, NS-74: of the client. */
+/* A client that is let in, and the end by each of three signals: every step in Net::Server's order, once.
+ *	NS-1 run, NS-18 exit status 0		NS-3 configure_hook
+ *	NS-9 post_configure, NS-10 its hook	NS-11 pre_bind, NS-12 bind
+ *	NS-13 post_bind_hook, NS-14 post_bind	NS-15 pre_loop_hook, NS-16 loop
+ *	NS-25 get_client_info, NS-24 accept	NS-26 post_accept_hook
+ *	NS-27 allow_deny, NS-28 its hook	NS-30 the client's own object
+ *	NS-31 mux_connection			NS-34 post_process_request_hook
+ *	NS-35 mux_close				NS-17 server_close and its hooks
+ *	NS-74 INT, TERM, QUIT			NS-44 the client's lines in the log, NS-46 at level 4 */
 START_TEST(test_server_flow_allowed)
 {
 	struct served v;
@@ -170,6 +177,64 @@ START_TEST(test_server_input_fails)
 	ck_assert_str_eq(kit_line(c), "failed: filter");
 	kit_log(&v, "mux_close");
 	close(c);
+	kit_stop(&v);
+}
+END_TEST
+
+/* One that post_accept_hook closes in order is not let in any more. */
+START_TEST(test_server_closed_when_accepted)
+{
+	struct served v;
+	int c;
+
+	kit_start(&v, "--busy", NULL);
+	c = kit_connect(&v);
+	ck_assert_str_eq(kit_line(c), "later");
+	ck_assert(kit_at_end(c));
+	close(c);
+	kit_log(&v, "mux_close");
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	ck_assert(!kit_logged(&v, "allow_deny") && !kit_logged(&v, "mux_connection"));
+	kit_free(&v);
+}
+END_TEST
+
+/* A client lives as long as `lifetime` says, whatever it does. */
+START_TEST(test_server_lifetime)
+{
+	struct served v;
+	int c;
+
+	kit_start(&v, "--lifetime=0.1", NULL);
+	c = kit_connect(&v);
+	kit_line(c);
+	ck_assert_str_eq(kit_line(c), "too slow");
+	ck_assert(kit_at_end(c));
+	close(c);
+	kit_stop(&v);
+}
+END_TEST
+
+/* Who was turned away keeps nobody out, however long it stays. */
+START_TEST(test_server_denied_does_not_count)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET }, to = from;
+	int c, denied = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct served v;
+
+	kit_start(&v, "--max_clients=1", "--cidr_deny=127.0.0.9", "--cidr_allow=127.0.0.1", NULL);
+	from.sin_addr.s_addr = htonl(0x7f000009);
+	to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	to.sin_port = htons((uint16_t)v.port);
+	kit_bound(denied);
+	ck_assert_int_eq(bind(denied, (struct sockaddr *)&from, sizeof(from)), 0);
+	ck_assert_int_eq(connect(denied, (struct sockaddr *)&to, sizeof(to)), 0);
+	ck_assert_str_eq(kit_line(denied), "go away");
+	c = kit_connect(&v);
+	ck_assert_str_eq(kit_line(c), "hello");	/* though the other one is still there */
+	close(c);
+	close(denied);
 	kit_stop(&v);
 }
 END_TEST
@@ -418,6 +483,9 @@ t_suite(void)
 	tcase_add_test(t, test_server_records);
 	tcase_add_loop_test(t, test_server_input_fails, 0, 2);
 	tcase_add_test(t, test_server_without_input);
+	tcase_add_test(t, test_server_closed_when_accepted);
+	tcase_add_test(t, test_server_lifetime);
+	tcase_add_test(t, test_server_denied_does_not_count);
 	tcase_add_test(t, test_server_each);
 	tcase_add_test(t, test_server_slow_reader);
 	tcase_add_loop_test(t, test_server_stdout, 0, 3);

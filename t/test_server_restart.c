@@ -157,6 +157,55 @@ START_TEST(test_restart_broken_program)
 }
 END_TEST
 
+/* A new port that cannot be bound: the old one serves on, all of it. */
+START_TEST(test_restart_busy_port)
+{
+	char option[128], text[128];
+	struct sockaddr_in a = { .sin_family = AF_INET };
+	socklen_t len = sizeof(a);
+	int busy = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), c;
+	struct served v;
+
+	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	ck_assert(bind(busy, (struct sockaddr *)&a, len) == 0 && listen(busy, 1) == 0);
+	ck_assert_int_eq(getsockname(busy, (struct sockaddr *)&a, &len), 0);
+	kit_write_file(kit_path("conf"), "port 127.0.0.1:0\n");
+	snprintf(option, sizeof(option), "--conf_file=%s", kit_path("conf"));
+	kit_exec(&v, (const char *const[]){ "--log_level=4", option, NULL });
+	v.port = atoi(kit_log(&v, "listening on 127.0.0.1:"));
+	kit_log(&v, "started");
+	snprintf(text, sizeof(text), "port 127.0.0.1:0\nport 127.0.0.1:%d\n", ntohs(a.sin_port));
+	kit_write_file(kit_path("conf"), text);
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	kit_log(&v, "not restarted: served: ");
+	c = kit_connect(&v);
+	ck_assert_str_eq(kit_line(c), "hello");
+	ck_assert_int_eq(pid_of(c), v.pid);
+	close(c);
+	close(busy);
+	hup(&v);				/* now it is free */
+	kit_stop(&v);
+}
+END_TEST
+
+/* An end that comes while a restart is closing its clients is an end. */
+START_TEST(test_restart_becomes_a_stop)
+{
+	struct served v;
+	int c;
+
+	kit_start(&v, "--drain=0", "--stop_in_restart", NULL);
+	c = kit_connect(&v);
+	kit_line(c);
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	ck_assert(kit_at_end(c));
+	close(c);
+	ck_assert(kit_logged(&v, "shutdown_sockets"));
+	kit_free(&v);
+}
+END_TEST
+
 /* Without `drain` clients are closed, and each is told of to mux_close.  AC-15. */
 START_TEST(test_restart_closes_clients)
 {
@@ -238,7 +287,7 @@ start_workers(struct served *v, const char *processes, int count)
 /* ---- a client connects all the time ---- */
 
 static atomic_bool over;
-static atomic_int refused, served;
+static atomic_int refused, lost, served;
 static int target;
 
 static void *
@@ -256,6 +305,8 @@ connects(void *arg)
 			refused++;
 		else if (recv(fd, &c, 1, 0) == 1)
 			served++;
+		else
+			lost++;
 		close(fd);
 	}
 	return NULL;
@@ -275,7 +326,7 @@ START_TEST(test_restart_never_refuses)
 		kit_start(&v, "--drain=1", NULL);
 	target = v.port;
 	over = false;
-	refused = served = 0;
+	refused = lost = served = 0;
 	snprintf(path, sizeof(path), "/proc/%d/fd", (int)v.pid);
 	hup(&v);				/* this one closes what the test has left open to its child */
 	fds = kit_count(path);
@@ -290,6 +341,7 @@ START_TEST(test_restart_never_refuses)
 	over = true;
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(refused, 0);
+	ck_assert_int_eq(lost, 0);
 	while (kit_count(path) > fds)		/* soon: the processes of before are going */
 		sched_yield();
 	kit_stop(&v);
@@ -332,6 +384,28 @@ START_TEST(test_hup_reload)
 }
 END_TEST
 
+/* A reload may change how many clients may come, at once. */
+START_TEST(test_hup_reload_max_clients)
+{
+	char option[128];
+	struct served v;
+	int a, b;
+
+	kit_write_file(kit_path("conf"), "max_clients 1\nhup reload\n");
+	snprintf(option, sizeof(option), "--conf_file=%s", kit_path("conf"));
+	kit_start(&v, option, NULL);
+	a = kit_connect(&v);
+	kit_line(a);
+	b = kit_connect(&v);			/* waits */
+	kit_write_file(kit_path("conf"), _i == 0 ? "max_clients 2\nhup reload\n" : "hup reload\n");
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	ck_assert_str_eq(kit_line(b), "hello");
+	close(a);
+	close(b);
+	kit_stop(&v);
+}
+END_TEST
+
 START_TEST(test_hup_ignore)
 {
 	struct served v;
@@ -344,9 +418,11 @@ START_TEST(test_hup_ignore)
 		ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
 		ck_assert_int_eq(pid_of(c), v.pid);
 	}
-	ck_assert(!kit_logged(&v, "server_close"));
 	close(c);
-	kit_stop(&v);
+	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(&v), 0);
+	ck_assert(!kit_logged(&v, "trying") && !kit_logged(&v, "sig_hup"));
+	kit_free(&v);
 }
 END_TEST
 
@@ -397,6 +473,32 @@ START_TEST(test_workers_serve_and_are_replaced)
 }
 END_TEST
 
+/* Workers share a unix socket, which cannot be bound twice. */
+START_TEST(test_workers_share_unix_socket)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	char option[128];
+	struct served v;
+
+	snprintf(a.sun_path, sizeof(a.sun_path), "%s", kit_path("s"));
+	snprintf(option, sizeof(option), "--port=%s", a.sun_path);
+	kit_exec(&v, (const char *const[]){ option, "--log_level=4", "--processes=2", NULL });
+	kit_logs(&v, "loop\n", 2);
+	kit_logs(&v, "started", 1);
+	ck_assert_int_eq(kill(worker_pid(&v, 0), SIGSTOP), 0);	/* then the other serves */
+	for (int i = 0; i < 3; i++) {
+		int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+		kit_bound(fd);
+		ck_assert_int_eq(connect(fd, (struct sockaddr *)&a, sizeof(a)), 0);
+		ck_assert_str_eq(kit_line(fd), "hello");
+		close(fd);
+	}
+	ck_assert_int_eq(kill(worker_pid(&v, 0), SIGCONT), 0);
+	kit_stop(&v);
+}
+END_TEST
+
 /* The workers' own hooks, and the end of all by one signal. */
 START_TEST(test_workers_end)
 {
@@ -422,6 +524,8 @@ t_suite(void)
 	tcase_add_loop_test(t, test_restart_overlapping_address, 0, 4);
 	tcase_add_test(t, test_restart_unix_path_goes_at_the_end);
 	tcase_add_loop_test(t, test_restart_broken_program, 0, 2);
+	tcase_add_test(t, test_restart_busy_port);
+	tcase_add_test(t, test_restart_becomes_a_stop);
 	tcase_add_test(t, test_restart_closes_clients);
 	tcase_add_test(t, test_restart_keeps_clients);
 	tcase_add_test(t, test_restart_term_ends_keeper);
@@ -430,11 +534,13 @@ t_suite(void)
 	t = t_case(suite, "hup");
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_test(t, test_hup_reload);
+	tcase_add_loop_test(t, test_hup_reload_max_clients, 0, 2);
 	tcase_add_test(t, test_hup_ignore);
 
 	t = t_case(suite, "workers");
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
 	tcase_add_loop_test(t, test_workers_serve_and_are_replaced, 0, 2);
+	tcase_add_test(t, test_workers_share_unix_socket);
 	tcase_add_loop_test(t, test_workers_end, 0, 2);
 	return suite;
 }

@@ -269,7 +269,7 @@ START_TEST(test_start_drops_privileges)
 {
 	struct passwd *nobody = getpwnam("nobody");
 	char path[64], line[256];
-	long uid = -1, gid = -1;
+	long uid = -1, gid = -1, groups = -1;
 	struct stat st;
 	struct served v;
 	FILE *f;
@@ -286,12 +286,21 @@ START_TEST(test_start_drops_privileges)
 	while (fgets(line, sizeof(line), f) != NULL) {
 		sscanf(line, "Uid: %ld", &uid);
 		sscanf(line, "Gid: %ld", &gid);
+		if (strncmp(line, "Groups:", 7) == 0)
+			groups = atol(line + 7);
 	}
 	fclose(f);
 	ck_assert_int_eq(uid, nobody->pw_uid);
 	ck_assert_int_eq(gid, nobody->pw_gid);
-	ck_assert(stat(kit_path("pid"), &st) == 0 && st.st_uid == nobody->pw_uid);
+	ck_assert_int_eq(groups, gid);		/* none of root's */
+	ck_assert(stat(kit_path("pid"), &st) == 0 && st.st_uid == 0);	/* it is root who kills by it */
 	ck_assert(stat(kit_path("s"), &st) == 0 && st.st_uid == nobody->pw_uid);
+	c = kit_connect(&v);
+	ck_assert_str_eq(kit_line(c), "hello");
+	close(c);
+	ck_assert_int_eq(kill(v.pid, SIGHUP), 0);
+	kit_log(&v, "hup_server");
+	kit_log(&v, "started");
 	c = kit_connect(&v);
 	ck_assert_str_eq(kit_line(c), "hello");
 	close(c);

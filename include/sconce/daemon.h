@@ -97,8 +97,16 @@ SCONCE_API int sconce_identity_resolve(struct sconce_identity *id, const char *u
 	struct sconce_fail *fail_out);
 /* Whether it is other than what the process is now: real, effective and saved ids, and all groups. */
 SCONCE_API bool sconce_identity_differs(const struct sconce_identity *id);
-/* Gives a file to it: by fd, or by path (symbolic links are followed) when fd is -1.  Nothing is done when nothing
- * changes.  Returns 0 or -errno. */
+/* Gives a file to it: one that is open, or, when fd is -1, what is at `path`.  What is not set stays: set_user false
+ * leaves the owner, set_group false the group.  Nothing is done when the process is that already.
+ * It is for a process that may give away any file, in directories that others may write: so it never gives away what
+ * somebody else has led it to.
+ *	fd	only a regular file is given; for anything else (a device, a pipe) nothing is done.  -EPERM when it has
+ *		more than one link, or, where `path` is given, too, that is not its name: a symbolic link, or replaced.
+ *		Give the path (else NULL), unless the fd was opened with O_NOFOLLOW: it may have come by a link.
+ *	path	a file, directory, socket or fifo.  A symbolic link is not followed (-ELOOP), but those in the way to it
+ *		are; a device is refused (-EPERM).
+ * The fd stays the caller's.  Returns 0, or -errno, with nothing changed. */
 SCONCE_API int sconce_identity_own(const struct sconce_identity *id, int fd, const char *path,
 	struct sconce_fail *fail_out);
 /* Becomes it: chroot (NULL or "": none) and chdir("/") there, groups, gid, uid, and sees with getresuid(2) that nothing

@@ -37,6 +37,12 @@ SCONCE_API int sconce_program_set_argv(struct sconce_program *program, int argc,
  * what is wrong, and exits with 0 or not, before it opens, binds, writes or kills anything. */
 SCONCE_API bool sconce_program_checking(void);
 
+/* In a trial that sconce/process.h has begun: whether the program is going to have this endpoint, because its listener is
+ * handed over or because it can be bound: what is new is bound for a moment.  What is in the way is not, if it is a
+ * listener of the program's own on the same port, which goes.  A name is looked up, which may block.
+ * Returns 0, also where it cannot be known (in no such trial, fd://N); or -errno with *fail_out (may be NULL) set. */
+SCONCE_API int sconce_program_try_bind(const struct sconce_endpoint *ep, struct sconce_fail *fail_out);
+
 /* The end of a trial, from the loop: `status` is waitpid(2)'s, or -ETIMEDOUT, -ECANCELED or another -errno; `text` the
  * first lines, at most 4 KiB, that it printed to stderr. */
 typedef void sconce_program_fn(struct sconce_loop *loop, void *arg, int status, const char *text);

@@ -79,7 +79,8 @@ struct sconce_server_ops {
 	void (*child_finish_hook)(struct sconce_server *sv);
 	/* Last of all; privileges are dropped. */
 	int (*pre_loop_hook)(struct sconce_server *sv);
-	/* The server ends, or restarts: before clients are closed, afterwards; and just before the exec. */
+	/* The server ends, or restarts: before clients are closed, afterwards; and just before the exec.  At a restart with
+	 * `drain` the clients are a child's by then: leave them alone (sconce_server_each() visits none). */
 	void (*pre_server_close_hook)(struct sconce_server *sv);
 	void (*post_child_cleanup_hook)(struct sconce_server *sv);
 	void (*restart_close_hook)(struct sconce_server *sv);
@@ -119,13 +120,14 @@ struct sconce_server_ops {
 	void (*mux_eof)(struct sconce_client *c, struct sconce_input *left);
 	/* All that was written has been sent, after it had to wait. */
 	void (*mux_outbuffer_empty)(struct sconce_client *c);
-	/* A timeout of sconce_set_timeout() or of the options.  Missing: closed, but for the alarm. */
+	/* A timeout of sconce_set_timeout() or of the options.  Missing, and before mux_connection: closed, but for the
+	 * alarm. */
 	void (*mux_timeout)(struct sconce_client *c, enum sconce_timeout_kind kind);
 	/* The farewell, once each, in this order; the fd is still open, writing gives -EPIPE; c->stream.sock.reason. */
 	void (*post_process_request_hook)(struct sconce_client *c);
 	void (*mux_close)(struct sconce_client *c);
 
-	/* A datagram of an allowed sender (rules by address; names are not looked up), for endpoints of udp and unix_dgram;
+	/* A datagram of an allowed sender (rules by address; names are not looked up: with double look-ups all are denied), for endpoints of udp and unix_dgram;
 	 * sconce_dgram_reply() answers.  Missing: such endpoints are refused. */
 	void (*mux_datagram)(struct sconce_server *sv, struct sconce_dgram *d, const struct sconce_datagram *p);
 };
@@ -140,7 +142,7 @@ struct sconce_server_options {
 	bool double_reverse_lookups;
 	bool no_client_stdout;				/* NS-69 */
 	double check_for_dequeue;			/* seconds; 0: never */
-	int max_clients;				/* at a time; 0: any */
+	int max_clients;				/* at a time, those turned away not counted; 0: any */
 	double timeout;					/* seconds without input; 0: none */
 	double write_timeout;				/* seconds in which the client takes nothing; 60 */
 	double lifetime;				/* seconds; 0: any */
@@ -196,7 +198,7 @@ SCONCE_API void sconce_server_fini(struct sconce_server *sv);
 /* Records instead of bytes: a reference is taken.  Before sconce_server_run(), or in its hooks before bind. */
 SCONCE_API void sconce_server_set_filter(struct sconce_server *sv, struct sconce_filter *filter);
 
-/* Ends it, as SIGQUIT (graceful) or SIGTERM do, and says with which exit status. */
+/* Ends it, as SIGQUIT (graceful) or SIGTERM do; from a worker, all of it. */
 SCONCE_API void sconce_server_stop(struct sconce_server *sv, bool graceful);
 /* Ends it because something is wrong: fatal_hook, a line in the log, exit status 1.  From a hook; returns at once. */
 SCONCE_API void sconce_server_fatal(struct sconce_server *sv, const char *format, ...) SCONCE_PRINTF(2, 3);

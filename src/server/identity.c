@@ -3,11 +3,14 @@
 #include "daemon_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
+#include <limits.h>
 #include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <sconce/daemon.h>
@@ -274,27 +277,113 @@ sconce_identity_differs(const struct sconce_identity *id)
 	return id->set_group && !has_these_groups(id);
 }
 
-/* ---- becoming it ---- */
+/* ---- giving files away ---- */
+
+static uid_t
+uid_of(const struct sconce_identity *id)
+{
+	return id->set_user ? id->uid : (uid_t)-1;
+}
+
+static gid_t
+gid_of(const struct sconce_identity *id)
+{
+	return id->set_group ? id->gid : (gid_t)-1;
+}
+
+static int
+not_given(const struct sconce_identity *id, int fd, const char *path, int r, const char *why, struct sconce_fail *fail)
+{
+	char shown[SCONCE__SHOWN], what[SCONCE__SHOWN + 2];
+
+	if (path != NULL)
+		snprintf(what, sizeof(what), "'%s'", sconce__shown(path, shown));
+	else
+		snprintf(what, sizeof(what), "fd %d", fd);
+	return sconce__cannot(fail, r, "chown", "%s cannot be given to uid %ld, gid %ld: %s", what, (long)(int)uid_of(id),
+		(long)(int)gid_of(id), why);
+}
+
+/* An open file, which came from `path` if that is not NULL.  It may be another's, where others may write its directory:
+ * opened by way of a link that they have put there.  With -EPERM, *why says it. */
+static int
+own_fd(const struct sconce_identity *id, int fd, const char *path, const char **why)
+{
+	struct stat st, named;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (!S_ISREG(st.st_mode))
+		return 0;
+	if (path != NULL && lstat(path, &named) < 0)
+		return -errno;
+	if (path != NULL && (named.st_dev != st.st_dev || named.st_ino != st.st_ino)) {
+		*why = S_ISLNK(named.st_mode) ? "it is a symbolic link" : "it was replaced";
+		return -EPERM;
+	}
+	/* The count of the moment at which the name led to it: that this is its only one is then for sure. */
+	if ((path != NULL ? named.st_nlink : st.st_nlink) > 1) {
+		*why = "it has more than one link";
+		return -EPERM;
+	}
+	return fchown(fd, uid_of(id), gid_of(id)) < 0 ? -errno : 0;
+}
+
+/* What was opened with O_PATH. */
+static int
+own_place(const struct sconce_identity *id, int fd, const char **why)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	if (S_ISLNK(st.st_mode)) {
+		*why = "it is a symbolic link";
+		return -ELOOP;
+	}
+	if (S_ISCHR(st.st_mode) || S_ISBLK(st.st_mode)) {
+		*why = "it is a device";
+		return -EPERM;
+	}
+	return fchownat(fd, "", uid_of(id), gid_of(id), AT_EMPTY_PATH) < 0 ? -errno : 0;
+}
+
+static int
+own_path(const struct sconce_identity *id, const char *path, const char **why)
+{
+	size_t len = strlen(path);
+	char name[PATH_MAX];
+	int fd, r;
+
+	while (len > 1 && path[len - 1] == '/')		/* "link/" would be followed */
+		len--;
+	if (len >= sizeof(name))
+		return -ENAMETOOLONG;
+	memcpy(name, path, len);
+	name[len] = '\0';
+	fd = open(name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	r = own_place(id, fd, why);
+	close(fd);
+	return r;
+}
 
 int
 sconce_identity_own(const struct sconce_identity *id, int fd, const char *path, struct sconce_fail *fail_out)
 {
-	uid_t uid = id->set_user ? id->uid : (uid_t)-1;
-	gid_t gid = id->set_group ? id->gid : (gid_t)-1;
-	char shown[SCONCE__SHOWN];
+	const char *why = NULL;
 	int r;
 
 	if (!sconce_identity_differs(id))
 		return 0;
-	if ((fd >= 0 ? fchown(fd, uid, gid) : chown(path, uid, gid)) == 0)
+	r = fd >= 0 ? own_fd(id, fd, path, &why) : own_path(id, path, &why);
+	if (r == 0)
 		return 0;
-	r = -errno;
-	if (fd >= 0)
-		return sconce__cannot(fail_out, r, "chown", "fd %d cannot be given to uid %ld, gid %ld: %s", fd, (long)(int)uid,
-			(long)(int)gid, sconce_strerror(r));
-	return sconce__cannot(fail_out, r, "chown", "'%s' cannot be given to uid %ld, gid %ld: %s", sconce__shown(path, shown),
-		(long)(int)uid, (long)(int)gid, sconce_strerror(r));
+	return not_given(id, fd, path, r, why != NULL ? why : sconce_strerror(r), fail_out);
 }
+
+/* ---- becoming it ---- */
 
 static int
 enter(const char *dir, struct sconce_fail *fail)

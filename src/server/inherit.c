@@ -64,9 +64,8 @@ hex_digit(char c)
 	return isdigit((unsigned char)c) ? c - '0' : isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
 }
 
-/* A copy of a key without its %XX; NULL: no memory. */
-static char *
-decode(const char *from, size_t len)
+char *
+sconce__key_decode(const char *from, size_t len)
 {
 	char *key = malloc(len + 1), *to = key;
 
@@ -129,7 +128,7 @@ take_fds(struct sconce_inherited *in)
 		else
 			fd = -1;
 		len = strcspn(at, ";");
-		r = note_fd(in, fd, decode(at, len), kind == '@');
+		r = note_fd(in, fd, sconce__key_decode(at, len), kind == '@');
 		at += len;
 	}
 	return r;

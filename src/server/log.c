@@ -58,6 +58,16 @@ emit(struct sconce_log *log, int level, const char *text)
 	}
 }
 
+void
+sconce__log_forked(struct sconce_log *log)
+{
+	if (log == NULL)
+		return;
+	log->lost = 0;
+	if (log->lines > log->lines_per_second)
+		log->lines = log->lines_per_second;
+}
+
 /* ---- the limit ---- */
 
 static void

@@ -46,4 +46,7 @@ int sconce__log_sink_reopen(struct sconce_log *log);
 /* Writes a line; `text` is escaped and has no newline. */
 int sconce__log_sink_put(struct sconce_log *log, int level, const char *text);
 
+/* log.c: in a forked process: what was lost or left out is its parent's to tell.  NULL is allowed. */
+void sconce__log_forked(struct sconce_log *log);
+
 #endif

@@ -140,10 +140,24 @@ open_dir(struct sconce_pidfile *p, struct sconce_fail *fail)
 		sconce_strerror(p->_dir));
 }
 
+enum { OPEN_FLAGS = O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY };
+
+static int
+not_opened(struct sconce_fail *fail, const char *name, int r)
+{
+	return cannot(fail, r, name, r == -ELOOP ? "it is a symbolic link: give the file itself" : sconce_strerror(r));
+}
+
+static int
+not_regular(struct sconce_fail *fail, const char *name)
+{
+	return cannot(fail, -EINVAL, name, "it is no regular file: give another one");
+}
+
 static int
 open_file(struct sconce_pidfile *p, struct sconce_fail *fail)
 {
-	int flags = O_RDWR | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	int flags = OPEN_FLAGS | O_RDWR;
 	struct stat st;
 
 	p->_made = false;
@@ -156,12 +170,11 @@ open_file(struct sconce_pidfile *p, struct sconce_fail *fail)
 	if (p->_fd == -EEXIST)			/* somebody was quicker */
 		return -EAGAIN;
 	if (p->_fd < 0)
-		return cannot(fail, p->_fd, p->_path, p->_fd == -ELOOP ? "it is a symbolic link: give the file itself" :
-			sconce_strerror(p->_fd));
+		return not_opened(fail, p->_path, p->_fd);
 	if (fstat(p->_fd, &st) == 0 && S_ISREG(st.st_mode))
 		return 0;
 	close(p->_fd);
-	return cannot(fail, -EINVAL, p->_path, "it is no regular file: give another one");
+	return not_regular(fail, p->_path);
 }
 
 /* ---- an fd that came through an exec ---- */
@@ -199,6 +212,14 @@ find_inherited(const struct sconce_pidfile *p)
 
 /* ---- taking it ---- */
 
+/* `r`: what content() says. */
+static int
+no_pid(struct sconce_fail *fail, const char *name, int r)
+{
+	return cannot(fail, r, name, r == -EINVAL ? "its content is no process id: remove it, or use another file" :
+		sconce_strerror(r));
+}
+
 /* What is in the file, which is locked for us. */
 static int
 examine(struct sconce_pidfile *p, struct sconce_fail *fail)
@@ -208,10 +229,8 @@ examine(struct sconce_pidfile *p, struct sconce_fail *fail)
 
 	if (other != 0)
 		return held(fail, p->_path, other < 0 && pid > 0 ? (pid_t)pid : other);
-	if (pid == -EINVAL)
-		return cannot(fail, -EINVAL, p->_path, "its content is no process id: remove it, or use another file");
 	if (pid < 0)
-		return cannot(fail, (int)pid, p->_path, sconce_strerror((int)pid));
+		return no_pid(fail, p->_path, (int)pid);
 	p->was = (pid_t)pid;
 	p->stale = pid != 0 && pid != (long)getpid();
 	return 0;
@@ -254,23 +273,32 @@ take_file(struct sconce_pidfile *p, struct sconce_fail *fail)
 	return r;
 }
 
-int
-sconce_pidfile_open(struct sconce_pidfile *p, const char *path, struct sconce_fail *fail_out)
+/* Starts with what the path says, and the open directory. */
+static int
+open_place(struct sconce_pidfile *p, const char *path, struct sconce_fail *fail)
 {
 	int r;
 
 	memset(p, 0, sizeof(*p));
 	if (strlen(path) >= sizeof(p->_path))
-		return cannot(fail_out, -ENAMETOOLONG, path, sconce_strerror(ENAMETOOLONG));
+		return cannot(fail, -ENAMETOOLONG, path, sconce_strerror(ENAMETOOLONG));
 	strcpy(p->_path, path);
 	if (*name_of(p) == '\0')
-		r = cannot(fail_out, -EINVAL, path, "no name of a file: give its path");
+		r = cannot(fail, -EINVAL, path, "no name of a file: give its path");
 	else
-		r = open_dir(p, fail_out);
-	if (r < 0) {
+		r = open_dir(p, fail);
+	if (r < 0)
 		p->_path[0] = '\0';
+	return r;
+}
+
+int
+sconce_pidfile_open(struct sconce_pidfile *p, const char *path, struct sconce_fail *fail_out)
+{
+	int r = open_place(p, path, fail_out);
+
+	if (r < 0)
 		return r;
-	}
 	p->_fd = find_inherited(p);
 	if (p->_fd >= 0) {
 		fcntl(p->_fd, F_SETFD, FD_CLOEXEC);
@@ -280,6 +308,47 @@ sconce_pidfile_open(struct sconce_pidfile *p, const char *path, struct sconce_fa
 	}
 	if (r < 0)
 		sconce_pidfile_close(p, false);
+	return r;
+}
+
+/* ---- looking at it, without taking it ---- */
+
+/* What is in the file, which is not locked: it may be another's. */
+static int
+examine_foreign(int fd, const char *path, pid_t ours, struct sconce_fail *fail)
+{
+	pid_t other = ours != 0 ? holder(fd) : 0;
+	struct stat st;
+	long pid;
+
+	if (fstat(fd, &st) < 0)
+		return not_opened(fail, path, -errno);
+	if (S_ISDIR(st.st_mode))		/* what the open says that wants to write */
+		return not_opened(fail, path, -EISDIR);
+	if (!S_ISREG(st.st_mode))
+		return not_regular(fail, path);
+	pid = content(fd);
+	if (other != 0 && other != ours)
+		return held(fail, path, other < 0 && pid > 0 ? (pid_t)pid : other);
+	return pid < 0 ? no_pid(fail, path, (int)pid) : 0;
+}
+
+int
+sconce__pidfile_look(const char *path, pid_t ours, struct sconce_fail *fail)
+{
+	struct sconce_pidfile p;
+	int r = open_place(&p, path, fail), fd;
+
+	if (r < 0)
+		return r;
+	fd = openat(p._dir, name_of(&p), OPEN_FLAGS | O_RDONLY);
+	if (fd >= 0) {
+		r = examine_foreign(fd, path, ours, fail);
+		close(fd);
+	} else if (errno != ENOENT) {
+		r = not_opened(fail, path, -errno);
+	}
+	close(p._dir);
 	return r;
 }
 
@@ -306,7 +375,7 @@ sconce_pidfile_write(struct sconce_pidfile *p, struct sconce_fail *fail_out)
 
 	if (p->_path[0] == '\0')
 		return sconce__cannot(fail_out, -EBADF, "pid_file", "pid file: it is not open");
-	if (!is_there(p)) {
+	if (p->_dir >= 0 && !is_there(p)) {
 		close(p->_fd);
 		r = take_file(p, fail_out);
 	}
@@ -351,16 +420,34 @@ may_remove(const struct sconce_pidfile *p)
 }
 
 void
+sconce__pidfile_leave(struct sconce_pidfile *p)
+{
+	if (p->_path[0] == '\0' || p->_dir < 0)
+		return;
+	close(p->_dir);
+	p->_dir = -1;
+}
+
+/* Unlinks it, if it is there still, or, where that cannot be done, empties it. */
+static void
+remove_file(const struct sconce_pidfile *p)
+{
+	if (p->_dir >= 0 && (!is_there(p) || unlinkat(p->_dir, name_of(p), 0) == 0))
+		return;
+	if (ftruncate(p->_fd, 0) < 0)
+		(void)0;		/* it stays, and is stale */
+}
+
+void
 sconce_pidfile_close(struct sconce_pidfile *p, bool remove)
 {
 	if (p->_path[0] == '\0')
 		return;
-	if (p->_fd >= 0 && remove && may_remove(p) && is_there(p) && unlinkat(p->_dir, name_of(p), 0) < 0 &&
-	    ftruncate(p->_fd, 0) < 0)
-		(void)0;		/* it stays, and is stale */
+	if (p->_fd >= 0 && remove && may_remove(p))
+		remove_file(p);
 	if (p->_fd >= 0)
 		close(p->_fd);
-	close(p->_dir);
+	sconce__pidfile_leave(p);
 	p->_fd = p->_dir = -1;
 	p->_owner = 0;
 	p->_path[0] = '\0';

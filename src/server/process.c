@@ -97,6 +97,7 @@ sconce_process_new(const struct sconce_process_ops *ops, void *arg, int argc, ch
 	struct sconce_process **process_out)
 {
 	struct sconce_process *p = calloc(1, sizeof(*p));
+	struct sigaction chld;
 	int r;
 
 	if (p == NULL)
@@ -114,6 +115,9 @@ sconce_process_new(const struct sconce_process_ops *ops, void *arg, int argc, ch
 		sconce_process_free(p);
 		return r;
 	}
+	if (sigaction(SIGCHLD, NULL, &chld) == 0 && chld.sa_handler == SIG_IGN)
+		signal(SIGCHLD, SIG_DFL);
+	p->born = -1;
 	p->restarted = sconce_inherited_restarted(p->inherited);
 	*process_out = p;
 	return 0;
@@ -199,13 +203,25 @@ look_at_file(const char *option, const char *path, struct sconce_fail *fail)
 	char *directory = slash == NULL ? strdup(".") : strndup(path, slash > path ? (size_t)(slash - path) : 1);
 	int r = directory == NULL ? -ENOMEM : 0;
 	char room[SCONCE__SHOWN];
+	struct stat st;
 
+	if (r == 0 && stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		r = -EISDIR;
 	if (r == 0 && access(path, W_OK) < 0 && (errno != ENOENT || access(directory, W_OK | X_OK) < 0))
 		r = -errno;
 	free(directory);
 	if (r < 0)
 		sconce__cannot(fail, r, option, "%s: cannot write %s: %s", option, sconce__shown(path, room), sconce_strerror(r));
 	return r;
+}
+
+/* Whether we are that user already, but for further groups, which only root could set: in a container, or after the
+ * user was added to a group. */
+static bool
+is_almost(const struct sconce_identity *id, const struct sconce_process_options *o)
+{
+	return o->user != NULL && o->user[0] != '\0' && (o->group == NULL || o->group[0] == '\0') && id->set_user &&
+	    id->uid == getuid() && id->uid == geteuid() && id->gid == getgid() && id->gid == getegid();
 }
 
 static int
@@ -253,15 +269,21 @@ look(struct sconce_process *p, struct sconce_fail *fail)
 	if (o->hup != NULL && !check_hup(o->hup, why, sizeof(why)))
 		return sconce__cannot(fail, -EINVAL, "hup", "hup: %s", why);
 	r = sconce_identity_resolve(&p->identity, o->user, o->group, fail);
+	if (r == 0 && geteuid() != 0 && is_almost(&p->identity, o)) {
+		p->identity.set_user = p->identity.set_group = false;
+		p->identity.group_count = 0;
+	}
 	if (r == 0 && geteuid() != 0 && sconce_identity_differs(&p->identity))
 		r = sconce__cannot(fail, -EPERM, given(o->user) ? "user" : "group", "%s: only root can become somebody else",
 			given(o->user) ? "user" : "group");
+	if (r == 0 && geteuid() != 0 && given(o->chroot))
+		r = sconce__cannot(fail, -EPERM, "chroot", "chroot: only root can do that");
 	if (r == 0 && given(o->chroot))
 		r = look_at_chroot(o->chroot, fail);
 	if (r == 0 && to_file(o))
 		r = look_at_file("log_file", o->log_file, fail);
-	if (r == 0 && given(o->pid_file))
-		r = look_at_file("pid_file", o->pid_file, fail);
+	if (r == 0 && given(o->pid_file) && (o->trial || sconce_program_checking()))
+		r = blame(fail, "pid_file", sconce__pidfile_look(o->pid_file, o->trial ? 0 : getppid(), fail));
 	return r;
 }
 
@@ -282,7 +304,15 @@ open_log(struct sconce_process *p, struct sconce_fail *fail)
 		.arg = o->log_arg,
 	};
 
-	return blame(fail, "log_file", sconce_log_open(&log, &p->log, fail));
+	int r = sconce_log_open(&log, &p->log, fail);
+
+	if (r < 0 && to_syslog(o) && p->restarted) {	/* that would end what serves */
+		log.file = NULL;
+		r = sconce_log_open(&log, &p->log, fail);
+		if (r == 0)
+			sconce_log_line(p->log, SCONCE_LOG_WARNING, "syslogd does not answer: logging to stderr");
+	}
+	return blame(fail, "log_file", r);
 }
 
 static int
@@ -332,9 +362,7 @@ give_files(struct sconce_process *p, struct sconce_fail *fail)
 
 	if (to_file(o) && sconce_log_fd(p->log) >= 0)
 		r = blame(fail, "log_file", sconce_identity_own(&p->identity, sconce_log_fd(p->log), o->log_file, fail));
-	if (r == 0 && given(o->pid_file))
-		r = blame(fail, "pid_file",
-			sconce_identity_own(&p->identity, sconce_pidfile_fd(&p->pid_file), o->pid_file, fail));
+	/* the pid file stays root's: what is in it is killed by root */
 	for (size_t i = 0; r == 0 && i < o->chown_files.count; i++)
 		r = blame(fail, "chown_files", sconce_identity_own(&p->identity, -1, o->chown_files.values[i], fail));
 	return r;
@@ -349,6 +377,8 @@ sconce_process_drop(struct sconce_process *p, struct sconce_fail *fail_out)
 	if (r < 0)
 		return r;
 	p->chrooted = chroot;
+	if (chroot && given(p->opts.pid_file))
+		sconce__pidfile_leave(&p->pid_file);
 	return sconce_identity_become(&p->identity, chroot ? p->opts.chroot : NULL, fail_out);
 }
 

@@ -44,6 +44,7 @@ struct sconce_handover {
 	size_t		fd_count, fd_cap;
 	pid_t		*children;
 	size_t		child_count, child_cap;
+	int		stay;			/* one more that stays open, without a key (the pid file); -1: none */
 	sigset_t	blocked;		/* what the new program finds blocked; empty */
 };
 
@@ -59,6 +60,13 @@ void sconce__endpoint_key(const struct sconce_endpoint *ep, char key[KEY_SIZE]);
 
 /* As sconce_inherited_endpoint(); the name is as with sconce_inherited_any(). */
 int sconce__inherited_named(struct sconce_inherited *in, const struct sconce_endpoint *ep, const char **name_out);
+/* A copy of a key without its %XX; NULL: no memory. */
+char *sconce__key_decode(const char *from, size_t len);
+/* The environment's entry for a trial; NULL: no memory. */
+char *sconce__trial_variable(const struct sconce_handover *h);
+/* sconce_program_try() of a program that is going to get `h` (NULL: not known). */
+int sconce__program_try(struct sconce_program *p, const struct sconce_handover *h, struct sconce_loop *loop,
+	double timeout, sconce_program_fn *done, void *arg);
 /* Closes the fds that nobody has asked for; the children stay. */
 void sconce__inherited_close(struct sconce_inherited *in);
 
@@ -128,6 +136,8 @@ struct sconce_process {
 
 	/* while it runs */
 	struct sconce_loop *loop;
+	int		born;			/* a worker's pipe to the master, until it serves; -1: none */
+	bool		exit_waits;		/* the program is done; children that drain are not */
 	int		worker;			/* which; -1: none */
 	bool		draining;		/* it only keeps its clients */
 	struct worker	*workers;		/* the master's; NULL in all others */
@@ -172,6 +182,9 @@ int sconce__workers_init(struct sconce_process *p);
 void sconce__workers_fini(struct sconce_process *p);
 /* Between runs of the loop: forks those that are due.  Returns in the workers, too. */
 void sconce__workers_fork(struct sconce_process *p);
+/* The first time: waits until each has said that it serves.  False: not all do, and the master is to end.  True in a
+ * worker. */
+bool sconce__workers_begin(struct sconce_process *p);
 /* Sends them a signal. */
 void sconce__workers_kill(struct sconce_process *p, int signo);
 /* No new ones are made; the end of the last ends the process. */

@@ -21,6 +21,40 @@ enum { SHOWN_LINES = 5 };			/* of what a trial says */
 
 static const double closing_time = 10;		/* seconds that a program has for closing its clients */
 
+/* ---- what is handed over ---- */
+
+/* The listeners, and all children that the new program has to reap. */
+static int
+make_handover(struct sconce_process *p, struct sconce_handover **handover_out)
+{
+	struct sconce_handover *h;
+	int r = sconce_handover_new(&h);
+
+	if (r < 0)
+		return r;
+	for (size_t i = 0; r == 0 && i < p->kept_count; i++) {
+		struct sconce_sock *s = sconce_find(p->kept[i].loop, p->kept[i].id);
+
+		if (s == NULL || sconce_fd(s) <= STDERR_FILENO)
+			continue;		/* closed; or one that is not closed anyway */
+		r = p->kept[i].manager ? sconce__handover_add_named(h, sconce_fd(s), p->kept[i].key) :
+		    sconce_handover_add(h, sconce_fd(s), p->kept[i].key);
+	}
+	for (size_t i = 0; r == 0 && i < p->child_count; i++)
+		r = sconce_handover_child(h, p->children[i]);
+	for (unsigned i = 0; r == 0 && p->workers != NULL && i < p->worker_count; i++)
+		if (p->workers[i].pid > 0)
+			r = sconce_handover_child(h, p->workers[i].pid);
+	if (r < 0) {
+		sconce_handover_free(h);
+		return r;
+	}
+	h->stay = sconce_pidfile_fd(&p->pid_file);
+	sigprocmask(SIG_SETMASK, NULL, &h->blocked);
+	*handover_out = h;
+	return 0;
+}
+
 /* ---- the trial ---- */
 
 static void
@@ -91,11 +125,16 @@ void
 sconce__process_try(struct sconce_process *p)
 {
 	struct sconce_process **trial = malloc(sizeof(*trial));
+	struct sconce_handover *h;
 	int r = -ENOMEM;
 
 	if (trial != NULL) {
 		*trial = p;
-		r = sconce_program_try(p->program, p->loop, 0, tried, trial);
+		r = make_handover(p, &h);
+	}
+	if (r == 0) {
+		r = sconce__program_try(p->program, h, p->loop, 0, tried, trial);
+		sconce_handover_free(h);
 	}
 	p->restart = r < 0 ? RESTART_NONE : RESTART_TRYING;
 	if (r < 0) {
@@ -108,37 +147,6 @@ sconce__process_try(struct sconce_process *p)
 }
 
 /* ---- the exec ---- */
-
-/* The listeners, and all children that the new program has to reap. */
-static int
-make_handover(struct sconce_process *p, struct sconce_handover **handover_out)
-{
-	struct sconce_handover *h;
-	int r = sconce_handover_new(&h);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; r == 0 && i < p->kept_count; i++) {
-		struct sconce_sock *s = sconce_find(p->kept[i].loop, p->kept[i].id);
-
-		if (s == NULL || sconce_fd(s) <= STDERR_FILENO)
-			continue;		/* closed; or one that is not closed anyway */
-		r = p->kept[i].manager ? sconce__handover_add_named(h, sconce_fd(s), p->kept[i].key) :
-		    sconce_handover_add(h, sconce_fd(s), p->kept[i].key);
-	}
-	for (size_t i = 0; r == 0 && i < p->child_count; i++)
-		r = sconce_handover_child(h, p->children[i]);
-	for (unsigned i = 0; r == 0 && p->workers != NULL && i < p->worker_count; i++)
-		if (p->workers[i].pid > 0)
-			r = sconce_handover_child(h, p->workers[i].pid);
-	if (r < 0) {
-		sconce_handover_free(h);
-		return r;
-	}
-	sigprocmask(SIG_SETMASK, NULL, &h->blocked);
-	*handover_out = h;
-	return 0;
-}
 
 /* Signals are noted by the kernel from here on, and what came before is looked at.  False: the process is to end. */
 static bool
@@ -180,6 +188,7 @@ execute(struct sconce_process *p, struct sconce_handover *h, struct sconce_fail 
 	sconce_daemon_notify(state);
 	if (p->opts.pid_file != NULL)
 		sconce_pidfile_keep(&p->pid_file, true);
+	fflush(NULL);
 	sconce_program_exec(p->program, h, fail);
 	if (p->opts.pid_file != NULL)
 		sconce_pidfile_keep(&p->pid_file, false);
@@ -260,6 +269,7 @@ restart_draining(struct sconce_process *p, struct sconce_handover *h)
 		failed(p, sconce_strerror(r), false);
 		return;
 	}
+	fflush(NULL);
 	pid = fork();
 	if (pid == 0) {
 		close(fds[1]);

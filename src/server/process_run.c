@@ -3,10 +3,12 @@
  * Signals and calls only note what is wanted; it is done in the next turn, from the loop.  Forks and execs are done
  * between runs of the loop, which is stopped for them.  What we wait for ourselves (signals, children that drain, the
  * deadline) does not keep the loop running: it ends when the program has nothing left (NS-16). */
+#include "log_private.h"
 #include "process_private.h"
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -47,6 +49,16 @@ sconce__process_deadline(struct sconce_process *p, double secs)
 /* ---- children ---- */
 
 static void
+end_now(struct sconce_process *p, int status)
+{
+	if (!p->ended)
+		p->status = status;
+	p->ended = true;
+	if (p->loop != NULL)
+		sconce_loop_stop(p->loop);
+}
+
+static void
 child_ended(struct sconce_loop *loop, pid_t pid, int status, void *arg)
 {
 	struct sconce_process *p = arg;
@@ -57,6 +69,8 @@ child_ended(struct sconce_loop *loop, pid_t pid, int status, void *arg)
 		if (p->children[i] == pid)
 			p->children[i--] = p->children[--p->child_count];
 	sconce_log_line(p->log, SCONCE_LOG_INFO, "process %ld of before the restart has ended", (long)pid);
+	if (p->exit_waits && p->child_count == 0)
+		end_now(p, p->status);
 }
 
 int
@@ -107,6 +121,13 @@ take_children(struct sconce_process *p)
 	}
 }
 
+/* Whether there are clients that children of before a restart still serve, and that may end what they have begun. */
+static bool
+children_drain(const struct sconce_process *p)
+{
+	return p->stopping && p->graceful && p->child_count > 0 && p->worker < 0 && !p->draining;
+}
+
 int
 sconce__process_forked(struct sconce_process *p)
 {
@@ -116,6 +137,7 @@ sconce__process_forked(struct sconce_process *p)
 	p->again = false;
 	p->restart = RESTART_NONE;
 	sconce__process_block(false);
+	sconce__log_forked(p->log);
 	return r;
 }
 
@@ -124,11 +146,14 @@ sconce__process_forked(struct sconce_process *p)
 void
 sconce_process_exit(struct sconce_process *p, int status)
 {
-	if (!p->ended)
-		p->status = status;
-	p->ended = true;
-	if (p->loop != NULL)
-		sconce_loop_stop(p->loop);
+	if (!children_drain(p)) {
+		end_now(p, status);
+		return;
+	}
+	p->status = status;
+	if (!p->exit_waits)
+		sconce_loop_ref(p->loop);	/* the program has nothing left, but we wait */
+	p->exit_waits = true;
 }
 
 void
@@ -146,6 +171,12 @@ sconce__process_stop_now(struct sconce_process *p, bool graceful)
 	if (p->workers != NULL) {
 		sconce__workers_kill(p, graceful ? SIGQUIT : SIGTERM);
 		sconce__workers_stop(p);
+		if (!p->ended)
+			sconce__process_deadline(p, (graceful ? p->opts.drain : 0) + LAST_SECONDS + 2);
+		return;
+	}
+	if (p->exit_waits && !graceful) {
+		end_now(p, p->status);
 		return;
 	}
 	quiet_stop(p, &p->deadline);
@@ -167,7 +198,10 @@ deadline_passed(struct sconce_timer *t, void *arg)
 
 	(void)t;
 	sconce_loop_ref(p->loop);
-	if (p->restart == RESTART_CLOSING) {
+	if (p->workers != NULL && p->stopping) {
+		sconce_log_line(p->log, SCONCE_LOG_WARNING, "workers do not end: killing them");
+		sconce__workers_kill(p, SIGKILL);
+	} else if (p->restart == RESTART_CLOSING) {
 		sconce_log_line(p->log, SCONCE_LOG_WARNING, "restarting though not everything is closed");
 		sconce_process_go_on(p);
 	} else if (p->stopping && p->graceful) {
@@ -363,9 +397,11 @@ leave_signals(struct sconce_process *p)
 static void
 tell_ready(struct sconce_process *p)
 {
-	lead_standard(p);
+	char state[64];
+
+	snprintf(state, sizeof(state), p->ready >= 0 ? "READY=1\nMAINPID=%ld" : "READY=1", (long)getpid());
 	sconce_daemon_ready(&p->ready, 0);
-	sconce_daemon_notify("READY=1");
+	sconce_daemon_notify(state);
 	sconce_log_line(p->log, SCONCE_LOG_NOTICE, p->restarted ? "started again, pid %ld" : "started, pid %ld",
 		(long)getpid());
 }
@@ -388,6 +424,9 @@ run_loop(struct sconce_process *p)
 			break;
 		} else if (p->restart == RESTART_CERTAIN || p->restart == RESTART_READY) {
 			sconce__process_restart_step(p);
+		} else if (r == SCONCE_LOOP_IDLE && p->restart == RESTART_CLOSING) {
+			sconce_process_go_on(p);	/* nothing is left to be closed */
+			sconce__process_restart_step(p);
 		} else if (r == SCONCE_LOOP_IDLE || p->workers == NULL) {
 			sconce_process_exit(p, 0);	/* nothing left, or the program has stopped it */
 		}
@@ -398,6 +437,8 @@ static void
 leave(struct sconce_process *p)
 {
 	sconce_timer_stop(&p->soon);
+	if (p->exit_waits)
+		sconce_loop_unref(p->loop);
 	quiet_stop(p, &p->deadline);
 	if (p->trial != NULL)
 		*p->trial = NULL;		/* its end finds nobody any more */
@@ -433,9 +474,10 @@ sconce_process_run(struct sconce_process *p, struct sconce_loop *loop)
 		return 1;
 	}
 	sconce__process_block(false);		/* they were, if this is a restart */
-	if (p->workers != NULL)
-		sconce__workers_fork(p);
-	if (p->worker < 0) {
+	lead_standard(p);			/* before the workers are forked, which are to have it, too */
+	if (p->workers != NULL && !sconce__workers_begin(p))
+		sconce_process_exit(p, 1);
+	if (p->worker < 0 && !p->ended) {
 		tell_ready(p);
 		take_children(p);
 	}

@@ -3,10 +3,13 @@
 #include "process_private.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 #include <unistd.h>
 
 #include <sconce/watch.h>
@@ -101,6 +104,18 @@ sconce__workers_stop(struct sconce_process *p)
 
 /* ---- forking ---- */
 
+/* Tells the master, if this is one of the first, that it serves; or, by the end of the pipe alone, that it does not. */
+static void
+tell_born(struct sconce_process *p, bool serves)
+{
+	ssize_t n = p->born >= 0 && serves ? write(p->born, "", 1) : 0;
+
+	(void)n;
+	if (p->born >= 0)
+		close(p->born);
+	p->born = -1;
+}
+
 /* In the child, which has the master's stack: the master's workers are nothing to it. */
 static void
 become_worker(struct sconce_process *p, unsigned number, pid_t master)
@@ -119,6 +134,7 @@ become_worker(struct sconce_process *p, unsigned number, pid_t master)
 	p->ready = -1;
 	if (r == 0 && p->ops->worker != NULL)
 		r = p->ops->worker(p, number);
+	tell_born(p, r == 0);
 	if (r == 0)
 		return;
 	sconce_log_line(p->log, SCONCE_LOG_ERROR, "worker %u cannot start: %s", number, sconce_strerror(r));
@@ -136,6 +152,7 @@ fork_worker(struct worker *w)
 	w->due = false;
 	w->since = sconce_now(p->loop);
 	sconce__process_block(true);		/* what comes for the worker waits until it can take it */
+	fflush(NULL);				/* or each worker writes what is buffered, too */
 	pid = fork();
 	if (pid == 0) {
 		become_worker(p, w->number, master);
@@ -165,6 +182,50 @@ sconce__workers_fork(struct sconce_process *p)
 	for (unsigned i = 0; p->workers != NULL && i < p->worker_count; i++)
 		if (p->workers[i].due && fork_worker(&p->workers[i]))
 			return;
+}
+
+/* How many workers have said that they serve. */
+static unsigned
+count_born(int fd)
+{
+	unsigned count = 0;
+	char byte;
+	ssize_t n;
+
+	while ((n = read(fd, &byte, 1)) != 0) {
+		if (n > 0)
+			count++;
+		else if (errno != EINTR)
+			break;
+	}
+	return count;
+}
+
+bool
+sconce__workers_begin(struct sconce_process *p)
+{
+	int fds[2];
+	unsigned born;
+
+	if (pipe2(fds, O_CLOEXEC) < 0) {
+		sconce__workers_fork(p);
+		return true;
+	}
+	p->born = fds[1];
+	sconce__workers_fork(p);
+	if (p->worker >= 0) {
+		close(fds[0]);
+		return true;
+	}
+	close(fds[1]);
+	p->born = -1;
+	born = count_born(fds[0]);
+	close(fds[0]);
+	if (born == p->worker_count || p->restarted)
+		return true;		/* after a restart there is nobody to tell, and the others serve */
+	sconce_log_line(p->log, SCONCE_LOG_ERROR, "cannot start: of %u workers %u serve", p->worker_count, born);
+	sconce__workers_kill(p, SIGTERM);
+	return false;
 }
 
 static void

@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -133,6 +134,15 @@ is_program(const char *path)
 	return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, X_OK) == 0;
 }
 
+/* Whether it is what this process executes. */
+static bool
+is_running(const char *path)
+{
+	struct stat named, is;
+
+	return stat("/proc/self/exe", &is) < 0 || (stat(path, &named) == 0 && named.st_dev == is.st_dev && named.st_ino == is.st_ino);
+}
+
 /* The file itself, wherever it is.  0, -ENOENT, -ENOMEM. */
 static int
 find_running(char **file_out)
@@ -153,7 +163,7 @@ find_running(char **file_out)
 
 /* Looks for a name without slash in PATH. */
 static int
-find_in_path(const char *name, const char *directory, char **file_out)
+find_in_path(const char *name, const char *directory, bool running, char **file_out)
 {
 	const char *list = getenv("PATH");
 
@@ -165,7 +175,7 @@ find_in_path(const char *name, const char *directory, char **file_out)
 
 		if (path == NULL)
 			return -ENOMEM;
-		if ((len == 0 || list[0] == '/') && is_program(path)) {
+		if ((len == 0 || list[0] == '/') && is_program(path) && (!running || is_running(path))) {
 			*file_out = path;
 			return 0;
 		}
@@ -178,14 +188,14 @@ find_in_path(const char *name, const char *directory, char **file_out)
 
 /* 0; -ENOENT, -ENOMEM. */
 static int
-find_file(const char *name, const char *directory, char **file_out)
+find_file(const char *name, const char *directory, bool running, char **file_out)
 {
 	char *path;
 
 	if (name == NULL || name[0] == '\0')
 		return -ENOENT;
 	if (strchr(name, '/') == NULL)
-		return find_in_path(name, directory, file_out);
+		return find_in_path(name, directory, running, file_out);
 	path = name[0] == '/' ? strdup(name) : join(directory, strlen(directory), name);
 	if (path == NULL)
 		return -ENOMEM;
@@ -225,7 +235,7 @@ sconce_program_capture(int argc, char *const *argv, struct sconce_program **prog
 	p->argv = copy_texts(argc > 0 ? (size_t)argc : 0, argv);
 	p->env = copy_environment();
 	if (p->directory != NULL && p->argv != NULL && p->env != NULL)
-		r = find_file(p->argv[0], p->directory, &p->file);
+		r = find_file(p->argv[0], p->directory, true, &p->file);
 	if (r == -ENOENT)
 		r = find_running(&p->file);
 	if (r < 0) {
@@ -261,7 +271,7 @@ sconce_program_set_argv(struct sconce_program *p, int argc, char *const *argv)
 	if (copy == NULL)
 		return -ENOMEM;
 	if (!same)
-		r = find_file(argv[0], p->directory, &file);
+		r = find_file(argv[0], p->directory, false, &file);
 	if (r < 0) {
 		free(copy);
 		return r;
@@ -292,6 +302,7 @@ sconce_handover_new(struct sconce_handover **handover_out)
 
 	if (h == NULL)
 		return -ENOMEM;
+	h->stay = -1;
 	sigemptyset(&h->blocked);
 	*handover_out = h;
 	return 0;
@@ -366,14 +377,38 @@ put_key(FILE *out, const char *key)
 	}
 }
 
+/* The port that an fd is bound to; 0: none. */
+static int
+port_of(int fd)
+{
+	struct sconce_addr a = { .len = sizeof(a.un) };
+
+	return getsockname(fd, &a.any, &a.len) < 0 ? 0 : sconce_addr_port(&a);
+}
+
+static void
+put_list(FILE *out, const char *variable, const struct sconce_handover *h, bool ports)
+{
+	fprintf(out, "%s=%ld", variable, (long)getpid());
+	for (size_t i = 0; h != NULL && i < h->fd_count; i++) {
+		fprintf(out, ";%d%c", ports ? port_of(h->fds[i].fd) : h->fds[i].fd, h->fds[i].manager ? '@' : '=');
+		put_key(out, h->fds[i].key);
+	}
+}
+
 static void
 put_fds(FILE *out, const struct sconce_handover *h)
 {
-	fprintf(out, "%s=%ld", FDS_VARIABLE, (long)getpid());
-	for (size_t i = 0; h != NULL && i < h->fd_count; i++) {
-		fprintf(out, ";%d%c", h->fds[i].fd, h->fds[i].manager ? '@' : '=');
-		put_key(out, h->fds[i].key);
-	}
+	put_list(out, FDS_VARIABLE, h, false);
+}
+
+/* What is going to be handed over, for who only asks: ports instead of fds; with a ";" in any case, which says that it is known. */
+static void
+put_trial(FILE *out, const struct sconce_handover *h)
+{
+	put_list(out, TRIAL_VARIABLE, h, true);
+	if (h != NULL)
+		putc(';', out);
 }
 
 static void
@@ -402,6 +437,12 @@ text_of(void (*put)(FILE *, const struct sconce_handover *), const struct sconce
 		return NULL;
 	}
 	return text;
+}
+
+char *
+sconce__trial_variable(const struct sconce_handover *h)
+{
+	return text_of(put_trial, h);
 }
 
 /* The captured environment and those of the handover. */
@@ -442,7 +483,7 @@ is_handed(const struct sconce_handover *h, int fd)
 	for (size_t i = 0; h != NULL && i < h->fd_count; i++)
 		if (h->fds[i].fd == fd)
 			return true;
-	return false;
+	return h != NULL && h->stay == fd;
 }
 
 /* Makes an fd stay or go. */

@@ -134,7 +134,8 @@ trial_readable(struct sconce_watch *w, unsigned events, void *arg)
 {
 	(void)w;
 	(void)events;
-	trial_read(arg);
+	if (((struct trial *)arg)->owner == getpid())
+		trial_read(arg);
 }
 
 static void
@@ -169,7 +170,8 @@ trial_ended(struct sconce_loop *loop, pid_t pid, int status, void *arg)
 		trial_abandon(t);
 	else
 		kill(-pid, SIGKILL);		/* what it has left behind */
-	trial_read(t);
+	if (t->owner == getpid())
+		trial_read(t);
 	t->text[t->len] = '\0';
 	t->done(loop, t->arg, t->late && status >= 0 ? -ETIMEDOUT : status, t->text);
 	trial_free(t);
@@ -218,18 +220,18 @@ open_pipe(int fds[2])
 
 /* Forks the child, with its stderr to *fd_out.  All signals are blocked meanwhile: none may run our handlers in it. */
 static pid_t
-trial_fork(const struct sconce_program *p, int *fd_out)
+trial_fork(const struct sconce_program *p, const struct sconce_handover *h, int *fd_out)
 {
-	char variable[64];
-	char **env;
+	char *variable = sconce__trial_variable(h);
+	char **env = variable != NULL ? trial_environment(p, variable) : NULL;
 	int fds[2], null, r;
 	sigset_t all, mask;
 	pid_t pid;
 
-	snprintf(variable, sizeof(variable), "%s=%ld", TRIAL_VARIABLE, (long)getpid());
-	env = trial_environment(p, variable);
-	if (env == NULL)
+	if (env == NULL) {
+		free(variable);
 		return -ENOMEM;
+	}
 	null = open("/dev/null", O_RDWR | O_CLOEXEC);
 	if (null < 0) {
 		r = -errno;
@@ -256,11 +258,13 @@ close_null:
 	close(null);
 free_env:
 	free(env);
+	free(variable);
 	return r;
 }
 
 int
-sconce_program_try(struct sconce_program *p, struct sconce_loop *loop, double timeout, sconce_program_fn *done, void *arg)
+sconce__program_try(struct sconce_program *p, const struct sconce_handover *h, struct sconce_loop *loop, double timeout,
+    sconce_program_fn *done, void *arg)
 {
 	struct trial *t = calloc(1, sizeof(*t));
 	int r;
@@ -269,7 +273,7 @@ sconce_program_try(struct sconce_program *p, struct sconce_loop *loop, double ti
 		return -ENOMEM;
 	*t = (struct trial){ .loop = loop, .owner = getpid(), .fd = -1, .done = done, .arg = arg };
 	sconce_timer_init(&t->timer, loop, trial_late, t);
-	t->pid = trial_fork(p, &t->fd);
+	t->pid = trial_fork(p, h, &t->fd);
 	if (t->pid < 0) {
 		r = t->pid;
 		free(t);
@@ -285,4 +289,10 @@ sconce_program_try(struct sconce_program *p, struct sconce_loop *loop, double ti
 	}
 	sconce_timer_start(&t->timer, timeout > 0 ? timeout : default_timeout);
 	return 0;
+}
+
+int
+sconce_program_try(struct sconce_program *p, struct sconce_loop *loop, double timeout, sconce_program_fn *done, void *arg)
+{
+	return sconce__program_try(p, NULL, loop, timeout, done, arg);
 }

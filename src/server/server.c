@@ -6,9 +6,11 @@
 #include "server_private.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Exit statuses. */
 enum { OK = 0, FAILED = 1, WRONG_USAGE = 2 };
@@ -48,6 +50,14 @@ log_early_steps(struct sconce_server *sv)
 	s->early_count = 0;
 }
 
+/* Whether whoever starts us does not see the log. */
+static bool
+is_unseen(const struct sconce_server *sv)
+{
+	return sv->_s->phase == SERVER_STARTING &&
+	    (sv->process_options.log_file != NULL || sv->ops->write_to_log_hook != NULL);
+}
+
 /* To the log, and before there is one, or where the log is not what whoever starts us sees, to stderr. */
 static void
 say_error(struct sconce_server *sv, const char *text)
@@ -55,7 +65,7 @@ say_error(struct sconce_server *sv, const char *text)
 	struct sconce_log *log = sconce_process_log(sv->process);
 
 	sconce_log_line(log, SCONCE_LOG_ERROR, "%s", text);
-	if (log == NULL || (sv->_s->phase == SERVER_STARTING && sv->process_options.log_file != NULL))
+	if (log == NULL || is_unseen(sv))
 		fprintf(stderr, "%s: %s\n", sv->ops->name, text);
 }
 
@@ -74,7 +84,7 @@ sconce_server_fatal(struct sconce_server *sv, const char *format, ...)
 	say_error(sv, text);
 	s->fatal = true;
 	s->status = FAILED;
-	if (s->phase == SERVER_SERVING)
+	if (s->phase != SERVER_STARTING)
 		sconce_process_stop(sv->process, false);
 }
 
@@ -85,7 +95,7 @@ say_conf_errors(struct sconce_server *sv)
 	struct sconce_log *log = sconce_process_log(sv->process);
 	const char *line = sconce_conf_errors(sv->conf);
 
-	if (log == NULL || (sv->_s->phase == SERVER_STARTING && sv->process_options.log_file != NULL))
+	if (log == NULL || is_unseen(sv))
 		fputs(line, stderr);
 	for (const char *end; *line != '\0'; line = end + (*end == '\n')) {
 		end = strchrnul(line, '\n');
@@ -102,11 +112,13 @@ ended(struct sconce_server *sv)
 {
 	struct sconce__server *s = sv->_s;
 	const struct sconce_server_ops *ops = sv->ops;
+	bool first = !s->ended;
 
-	if (s->ended)
+	if (!first && s->ended_for == s->end)
 		return;
 	s->ended = true;
-	if (s->end != SERVER_DRAIN && sconce_process_worker(sv->process) < 0) {
+	s->ended_for = s->end;
+	if (first && s->end != SERVER_DRAIN && sconce_process_worker(sv->process) < 0) {
 		sconce__server_step(sv, "post_child_cleanup_hook");
 		if (ops->post_child_cleanup_hook != NULL)
 			ops->post_child_cleanup_hook(sv);
@@ -230,7 +242,10 @@ process_reload(struct sconce_process *p)
 	sconce_acl_unref(s->acl);
 	s->acl = acl;
 	sconce_log_set_level(sconce_process_log(p), sv->process_options.log_level);
-	start_dequeue(sv);
+	if (s->phase == SERVER_SERVING)
+		start_dequeue(sv);
+	if (sv->process_options.processes <= 1 || sconce_process_worker(p) >= 0)
+		sconce__server_judge_full(sv);
 	sconce_server_log(sv, SCONCE_LOG_NOTICE, "the configuration was read again");
 	if (sv->ops->reload_hook != NULL)
 		sv->ops->reload_hook(sv);
@@ -245,10 +260,14 @@ pre_loop(struct sconce_server *sv)
 	sconce__server_step(sv, "pre_loop_hook");
 	if (sv->ops->pre_loop_hook != NULL)
 		r = sv->ops->pre_loop_hook(sv);
+	if (r < 0 && !s->fatal)
+		sconce_server_fatal(sv, "pre_loop_hook: %s", sconce_strerror(r));
+	if (s->fatal)
+		return r < 0 ? r : -ECANCELED;
 	sconce__server_step(sv, "loop");
 	s->phase = SERVER_SERVING;
 	start_dequeue(sv);
-	return s->fatal && r == 0 ? -ECANCELED : r;
+	return 0;
 }
 
 static int
@@ -285,6 +304,7 @@ process_restart(struct sconce_process *p, bool draining)
 	struct sconce_server *sv = sconce_process_arg(p);
 
 	sconce__server_step(sv, "sig_hup");
+	sv->_s->others = draining;
 	server_close(sv, SERVER_RESTART);
 	if (!draining)
 		sconce__server_cut(sv);
@@ -301,9 +321,11 @@ process_restart_failed(struct sconce_process *p)
 
 	s->phase = SERVER_SERVING;
 	s->end = SERVER_STOP;
-	s->ended = false;
-	if (!s->full && sv->process_options.processes <= 1)
+	s->ended = s->others = false;
+	if (sv->process_options.processes <= 1) {
 		sconce__server_pause(sv, false);
+		sconce__server_pause_accept(sv, s->full);
+	}
 	start_dequeue(sv);
 }
 
@@ -341,9 +363,13 @@ take(struct sconce_server *sv, const char *name, int (*hook)(struct sconce_serve
 static bool
 wants_help(struct sconce_server *sv)
 {
+	static const char *const noes[] = { "0", "no", "off", "false" };
 	const char *value = sconce_conf_get(sv->conf, "help", 0);
 
-	if (value == NULL || strcmp(value, "1") != 0)
+	for (size_t i = 0; value != NULL && i < sizeof(noes) / sizeof(noes[0]); i++)
+		if (strcmp(value, noes[i]) == 0)
+			value = NULL;
+	if (value == NULL)
 		return false;
 	printf("usage: %s [--option=value ...]\n\n", sv->ops->name);
 	sconce_conf_help(sv->conf, stdout);
@@ -422,6 +448,22 @@ post_configure(struct sconce_server *sv)
 	return r == 0;
 }
 
+/* In a trial: whether all could be bound. */
+static bool
+try_ports(struct sconce_server *sv)
+{
+	struct sconce__server *s = sv->_s;
+	struct sconce_fail fail;
+
+	for (size_t i = 0; i < s->ep_count; i++) {
+		if (sconce_program_try_bind(&s->eps[i], &fail) < 0) {
+			say_error(sv, fail.text);
+			return false;
+		}
+	}
+	return true;
+}
+
 static bool
 bind_all(struct sconce_server *sv)
 {
@@ -485,6 +527,8 @@ start(struct sconce_server *sv)
 		return FAILED;
 	if (!take(sv, "post_configure_hook", ops->post_configure_hook))
 		return FAILED;
+	if (sconce_program_checking() && !try_ports(sv))
+		return FAILED;
 	if (sv->options.check || sconce_program_checking()) {
 		if (sv->options.check)
 			printf("%s: the configuration is good\n", ops->name);
@@ -513,6 +557,7 @@ sconce_server_run(struct sconce_server *sv)
 			ended(sv);
 		}
 	}
+	sv->_s->ended_for = sv->_s->end;
 	sv->_s->ended = true;			/* what is still there goes without hooks of the process */
 	sconce__server_cut(sv);
 	sconce_loop_free(sv->loop);
@@ -608,7 +653,10 @@ sconce_server_client_stdout(struct sconce_server *sv, bool on)
 void
 sconce_server_stop(struct sconce_server *sv, bool graceful)
 {
-	sconce_process_stop(sv->process, graceful);
+	if (sconce_process_worker(sv->process) >= 0)
+		kill(getppid(), graceful ? SIGQUIT : SIGTERM);	/* who tells all workers */
+	else
+		sconce_process_stop(sv->process, graceful);
 }
 
 int

@@ -13,7 +13,10 @@
 /* Seconds for a farewell to one who was turned away, and for what is queued when the server ends. */
 enum { FAREWELL = 5, LAST_WORDS = 1 };
 
-enum { C_SHOWN = 1 };		/* post_accept_hook has seen it: it gets the farewell hooks, too */
+enum {
+	C_SHOWN = 1,		/* post_accept_hook has seen it: it gets the farewell hooks, too */
+	C_COUNTED = 2		/* for max_clients */
+};
 
 struct sconce_client *
 sconce_client_of(struct sconce_stream *st)
@@ -139,8 +142,14 @@ static void
 client_event_timeout(struct sconce_stream *st, enum sconce_timeout_kind kind)
 {
 	struct sconce_client *c = sconce_client_of(st);
-	FILE *was = lend_stdout(c);
+	FILE *was;
 
+	if (!c->allowed) {			/* it is still being judged: the program has not been told of it */
+		if (kind != SCONCE_TIMEOUT_ALARM)
+			sconce_close_error(&st->sock, SCONCE_REASON_TIMEOUT, ETIMEDOUT);
+		return;
+	}
+	was = lend_stdout(c);
 	step(c, "mux_timeout");
 	c->server->ops->mux_timeout(c, kind);
 	stdout = was;
@@ -167,6 +176,31 @@ client_event_close(struct sconce_stream *st)
 		    st->sock.errnum != 0 ? ": " : "", st->sock.errnum != 0 ? sconce_strerror(st->sock.errnum) : "");
 }
 
+/* Whether nothing more is to be accepted, after clients or max_clients have changed. */
+void
+sconce__server_judge_full(struct sconce_server *sv)
+{
+	struct sconce__server *s = sv->_s;
+	bool full = sv->options.max_clients > 0 && s->counted >= (size_t)sv->options.max_clients;
+
+	if (full == s->full)
+		return;
+	s->full = full;
+	if (full || s->phase == SERVER_SERVING)
+		sconce__server_pause_accept(sv, full);
+}
+
+/* It is no longer one of those who may keep others out. */
+static void
+uncount(struct sconce_client *c)
+{
+	if (!(c->_state & C_COUNTED))
+		return;
+	c->_state &= (uint8_t)~C_COUNTED;
+	c->server->_s->counted--;
+	sconce__server_judge_full(c->server);
+}
+
 static void
 free_client(struct sconce_server *sv, struct sconce_client *c)
 {
@@ -182,18 +216,13 @@ client_destroy(struct sconce_stream *st)
 {
 	struct sconce_client *c = sconce_client_of(st);
 	struct sconce_server *sv = c->server;
-	struct sconce__server *s = sv->_s;
 
 	if (c->_next != NULL)
 		c->_next->_prevp = c->_prevp;
 	*c->_prevp = c->_next;
 	sv->clients--;
+	uncount(c);
 	free_client(sv, c);
-	if (s->full && sv->clients < (size_t)sv->options.max_clients) {
-		s->full = false;
-		if (s->phase == SERVER_SERVING)
-			sconce__server_pause_accept(sv, false);
-	}
 	if (sv->clients == 0)
 		sconce__server_empty(sv);
 }
@@ -219,6 +248,13 @@ sconce__server_client_ops(struct sconce_server *sv)
 
 /* ---- who may come in ---- */
 
+/* Neither closed nor about to be. */
+static bool
+is_here(const struct sconce_client *c)
+{
+	return !c->stream.sock.closed && !(sconce_paused(&c->stream.sock) & SCONCE_PAUSE_ENDING);
+}
+
 static void
 let_in(struct sconce_client *c)
 {
@@ -243,7 +279,10 @@ turn_away(struct sconce_client *c)
 	if (c->server->ops->request_denied_hook != NULL)
 		c->server->ops->request_denied_hook(c);
 	stdout = was;
+	if (sconce_queued(&c->stream.sock) == 0)
+		sconce_set_no_linger(&c->stream.sock, true);	/* there is nothing to wait for */
 	sconce_close_flush(&c->stream.sock, FAREWELL);
+	uncount(c);
 }
 
 /* The rules have spoken; the hook has the last word. */
@@ -254,8 +293,10 @@ judge(struct sconce_client *c, const struct sconce_acl_verdict *verdict)
 	bool allowed = verdict->allowed;
 	FILE *was;
 
-	if (verdict->host[0] != '\0')
+	if (verdict->host[0] != '\0') {
 		c->host = strdup(verdict->host);
+		sconce_client_log(c, SCONCE_LOG_INFO, "is %s", verdict->host);
+	}
 	if (!allowed)
 		sconce_client_log(c, SCONCE_LOG_INFO, "%s", verdict->why);
 	if (allowed && ops->allow_deny_hook != NULL) {
@@ -264,7 +305,7 @@ judge(struct sconce_client *c, const struct sconce_acl_verdict *verdict)
 		allowed = ops->allow_deny_hook(c);
 		stdout = was;
 	}
-	if (c->stream.sock.closed)
+	if (!is_here(c))
 		return;
 	if (allowed)
 		let_in(c);
@@ -279,7 +320,7 @@ looked_up(struct sconce_loop *loop, void *arg, const struct sconce_acl_verdict *
 
 	(void)loop;
 	c->_check = NULL;
-	if (!c->stream.sock.closed)
+	if (is_here(c))
 		judge(c, verdict);
 }
 
@@ -324,10 +365,10 @@ link_client(struct sconce_server *sv, struct sconce_client *c)
 	if (s->clients != NULL)
 		s->clients->_prevp = &c->_next;
 	s->clients = c;
-	if (++sv->clients >= (size_t)sv->options.max_clients && sv->options.max_clients > 0 && !s->full) {
-		s->full = true;
-		sconce__server_pause_accept(sv, true);
-	}
+	sv->clients++;
+	s->counted++;
+	c->_state |= C_COUNTED;
+	sconce__server_judge_full(sv);
 }
 
 static void
@@ -387,23 +428,18 @@ sconce__server_accept(struct sconce_server *sv, int fd, const struct sconce_addr
 	if (ops->post_accept_hook != NULL)
 		ops->post_accept_hook(c);
 	stdout = was;
-	if (!c->stream.sock.closed)
+	if (is_here(c))
 		ask_rules(c);
 	return 0;
 }
 
 /* ---- all of them ---- */
 
-/* Neither closed nor about to be. */
-static bool
-is_here(const struct sconce_client *c)
-{
-	return !c->stream.sock.closed && !(sconce_paused(&c->stream.sock) & SCONCE_PAUSE_ENDING);
-}
-
 void
 sconce_server_each(struct sconce_server *sv, void (*fn)(struct sconce_client *c, void *arg), void *arg)
 {
+	if (sv->_s->others)
+		return;
 	/* None comes or goes inside: that happens in the loop. */
 	for (struct sconce_client *c = sv->_s->clients; c != NULL; c = c->_next)
 		if (c->allowed && is_here(c))

@@ -48,8 +48,10 @@ port_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 static void
 port_event_fail(struct sconce_listener *l, const struct sconce_fail *fail)
 {
-	sconce_server_log(SCONCE_CONTAINER_OF(l, struct server_port, listener)->server, SCONCE_LOG_WARNING,
-	    "%s; it goes on as soon as it can", fail->text);
+	bool lasts = fail->errnum == EMFILE || fail->errnum == ENFILE || fail->errnum == ENOBUFS || fail->errnum == ENOMEM;
+
+	sconce_server_log(SCONCE_CONTAINER_OF(l, struct server_port, listener)->server, SCONCE_LOG_WARNING, "%s%s", fail->text,
+	    lasts ? "; it goes on as soon as it can" : "");
 }
 
 static void
@@ -449,7 +451,17 @@ sconce__server_pause(struct sconce_server *sv, bool on)
 			sconce_watch_read(&p->dgram.sock, !on);
 }
 
-/* Unix sockets that this process has made, to whom it is going to be (NS-55). */
+/* Unix sockets that this process has made, to whom it is going to be (NS-55), as far as their endpoints do not say. */
+static int
+own_path(const struct server_port *p, const struct sconce_identity *id, struct sconce_fail *fail)
+{
+	struct sconce_identity mine = *id;
+
+	mine.set_user = id->set_user && p->ep->options.owner[0] == '\0';
+	mine.set_group = id->set_group && p->ep->options.group[0] == '\0';
+	return sconce_identity_own(&mine, -1, p->ep->path, fail);
+}
+
 int
 sconce__server_own_paths(struct sconce_server *sv, struct sconce_fail *fail)
 {
@@ -458,7 +470,7 @@ sconce__server_own_paths(struct sconce_server *sv, struct sconce_fail *fail)
 
 	for (struct server_port *p = sv->_s->ports; r == 0 && p != NULL; p = p->next)
 		if (p->worker == 0 && !p->inherited && p->ep->family == AF_UNIX && p->ep->path[0] != '@' && p->ep->fd < 0)
-			r = sconce_identity_own(&id, -1, p->ep->path, fail);
+			r = own_path(p, &id, fail);
 	return r;
 }
 

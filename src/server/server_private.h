@@ -58,7 +58,10 @@ struct sconce__server {
 	enum server_phase	phase;
 	enum server_end		end;
 	bool			full;		/* max_clients: nothing is accepted */
+	size_t			counted;	/* clients that count for that: those who were not turned away */
 	bool			ended;		/* all that the end asks for is done */
+	enum server_end		ended_for;	/* which end that was: a restart may become a stop */
+	bool			others;		/* the clients are a child's by now, see SERVER_RESTART */
 	bool			wants_stdout;
 	bool			fatal;
 	int			status;
@@ -87,6 +90,8 @@ void sconce__server_close_ports(struct sconce_server *sv, int but_worker);
 void sconce__server_client_ops(struct sconce_server *sv);
 int sconce__server_accept(struct sconce_server *sv, int fd, const struct sconce_addr *peer);
 bool sconce__server_allows(struct sconce_server *sv, const struct sconce_addr *peer);
+/* Whether max_clients is reached, after it or the clients have changed. */
+void sconce__server_judge_full(struct sconce_server *sv);
 /* Sends what is queued, and closes all. */
 void sconce__server_cut(struct sconce_server *sv);
 /* The last client has gone. */

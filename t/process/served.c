@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <sconce/ev.h>
 #include <sconce/process.h>
 #include <sconce/restart.h>
 #include <sconce/write.h>
@@ -26,7 +27,9 @@ struct guest {
 static struct {
 	const char *conf_file, *greeting;
 	struct sconce_conf_list listen;
-	bool any, fail, spoil, no_drain, no_go_on, close_early, bad_worker, break_exec, idle, stubborn;
+	bool any, fail, spoil, no_drain, no_go_on, close_early, bad_worker, dying_worker, break_exec, idle, stubborn, print,
+	    skip;
+	int flood;				/* lines, of which a few are not left out */
 } own;
 
 static const char *program_file;		/* argv[0] */
@@ -38,6 +41,8 @@ static struct sconce_listener ports[PORTS];
 static bool open_ports[PORTS];
 static struct guest *guests;
 static enum { SERVING, STOPPING, RESTARTING } state;
+static struct sconce_backend backend;
+static int64_t skew;				/* of the loop's clock, ns */
 
 #define LOG(...) sconce_log_line(sconce_process_log(process), SCONCE_LOG_NOTICE, __VA_ARGS__)
 
@@ -231,15 +236,18 @@ static void
 on_reopen(struct sconce_process *p)
 {
 	(void)p;
+	if (own.skip)
+		skew += (int64_t)60 * 1000 * 1000 * 1000;
 	LOG("reopened by %ld", (long)getpid());
 }
 
 static int
 on_worker(struct sconce_process *p, unsigned number)
 {
-	(void)p;
 	if (own.bad_worker && number == 1)
 		return -EOWNERDEAD;
+	if (own.dying_worker && number == 1)
+		sconce_process_exit(p, 1);
 	for (int i = 0; i < PORTS; i++)
 		if (open_ports[i])
 			sconce_listener_resume(&ports[i]);
@@ -266,6 +274,8 @@ on_restart(struct sconce_process *p, bool draining)
 		LOG("broken");
 	if (draining)
 		return;
+	if (own.no_go_on)
+		close_ports();
 	state = RESTARTING;
 	for (int i = 0; i < PORTS; i++)
 		if (open_ports[i])
@@ -303,8 +313,12 @@ static const struct sconce_conf_option own_options[] = {
 	{ .name = "no_go_on", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), no_go_on) },
 	{ .name = "close_early", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), close_early) },
 	{ .name = "bad_worker", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), bad_worker) },
+	{ .name = "dying_worker", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), dying_worker) },
 	{ .name = "break_exec", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), break_exec) },
 	{ .name = "stubborn", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), stubborn) },
+	{ .name = "print", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), print) },
+	{ .name = "skip", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), skip) },
+	{ .name = "flood", .kind = SCONCE_CONF_INT, .offset = offsetof(__typeof__(own), flood), .max = 1000 },
 	{ .name = "idle", .kind = SCONCE_CONF_FLAG, .offset = offsetof(__typeof__(own), idle) },
 };
 
@@ -350,14 +364,38 @@ open_port(int i, const struct sconce_endpoint *ep, int fd)
 	return sconce_process_keep(process, &ports[i].sock, ep) < 0;
 }
 
+static int64_t
+skewed_now(void *ctx)
+{
+	(void)ctx;
+	return sconce_backend_libev()->now(NULL) + skew;
+}
+
+/* In a trial: whether all could be had. */
+static int
+try_all(void)
+{
+	struct sconce_endpoint ep;
+	struct sconce_fail f;
+
+	for (size_t i = 0; i < own.listen.count; i++)
+		if (sconce_endpoint_parse(own.listen.values[i], SCONCE_ENDPOINT_LISTEN, NULL, &ep, &f) < 0 ||
+		    sconce_program_try_bind(&ep, &f) < 0)
+			return fail(f.text);
+	return -1;
+}
+
 static int
 open_all(void)
 {
+	struct sconce_loop_options loop_options = { .backend = &backend };
 	struct sconce_endpoint ep;
 	struct sconce_fail f;
 	int n = 0, fd;
 
-	if (sconce_loop_new(NULL, &loop) < 0)
+	backend = *sconce_backend_libev();
+	backend.now = skewed_now;
+	if (sconce_loop_new(own.skip ? &loop_options : NULL, &loop) < 0)
 		return fail("no loop");
 	for (size_t i = 0; i < own.listen.count; i++) {
 		if (sconce_endpoint_parse(own.listen.values[i], SCONCE_ENDPOINT_LISTEN, NULL, &ep, &f) < 0)
@@ -377,6 +415,8 @@ start(void)
 {
 	struct sconce_fail f;
 
+	if (own.flood > 0)
+		options.log_lines_per_second = 5;
 	if (sconce_process_start(process, &options, &f) < 0) {
 		fprintf(stderr, "served: %s\n", f.text);
 		fprintf(stderr, "served: blames %s\n", f.operation);
@@ -385,7 +425,7 @@ start(void)
 	if (own.fail)
 		return fail("told to fail");
 	if (sconce_program_checking())
-		return -1;
+		return try_all();
 	if (open_all() != 0)
 		return 1;
 	if (own.close_early)
@@ -394,6 +434,10 @@ start(void)
 		fprintf(stderr, "served: %s\nserved: blames %s\n", f.text, f.operation);
 		return 2;
 	}
+	if (own.print)
+		printf("printed\n");
+	for (int i = 0; i < own.flood; i++)
+		LOG("flood");
 	if (own.spoil && chdir("/") == 0)
 		umask(0);
 	return 0;

@@ -102,7 +102,7 @@ background_failures_are_seen() {
 start_failures_name_the_option() {
 	config 0
 	run 1 --user=nobody-of-that-name && says "$tmp/err" "nobody-of-that-name" &&
-		run 1 --pid_file="$tmp/none/pid" && says "$tmp/err" "sconced: pid_file: cannot write $tmp/none/pid: No such file or directory" &&
+		run 1 --pid_file="$tmp/none/pid" && says "$tmp/err" "sconced: pid file '$tmp/none/pid': there is no such directory" &&
 		run 1 --log_file="$tmp/none/log" && says "$tmp/err" "sconced: log_file: cannot write $tmp/none/log: No such file or directory"
 }
 
@@ -150,7 +150,7 @@ log_is_opened_again() {
 
 becomes_user() {
 	config 0 && chmod 755 "$tmp" && daemon --user=nobody --group="$(id -gn nobody)" || return 1
-	[ "$(stat -c %U "/proc/$pid" "$tmp/pid" "$tmp/log" | sort -u)" = nobody ] && answers && end
+	[ "$(stat -c %U "/proc/$pid" "$tmp/log" | sort -u)" = nobody ] && [ "$(stat -c %u "$tmp/pid")" = 0 ] && answers && end
 }
 
 t_case "--daemon: it serves in the background" background_serves

@@ -12,7 +12,7 @@
  *	quit		closes, with what was written
  *	restart, stop	as the signals do
  *	work		which worker it is
- * Options of its own: greeting=TEXT, veto (allow_deny_hook says no), records (lines by a filter), mute (no input), lend (stdout is the
+ * Options of its own: greeting=TEXT, busy (closes in post_accept_hook), stop_in_restart (restart_close_hook), veto (allow_deny_hook says no), records (lines by a filter), mute (no input), lend (stdout is the
  * client's), refuse=HOOK (that hook of the start fails). */
 #include <errno.h>
 #include <netinet/in.h>
@@ -30,13 +30,15 @@ struct guest {
 
 static struct {
 	const char *greeting, *refuse;
-	bool veto, records, lend;
+	bool veto, records, lend, busy, stop_in_restart;
 } options = { .greeting = "hello" };
 
 static const struct sconce_conf_option option_table[] = {
 	{ "greeting", SCONCE_CONF_TEXT, 0, "TEXT", "what is said first", 0, 0, NULL },
 	{ "refuse", SCONCE_CONF_TEXT, sizeof(char *), "HOOK", "fail there", 0, 0, NULL },
 	{ "veto", SCONCE_CONF_FLAG, 2 * sizeof(char *), NULL, "let nobody in", 0, 0, NULL },
+	{ "busy", SCONCE_CONF_FLAG, 2 * sizeof(char *) + 3, NULL, "send everybody away", 0, 0, NULL },
+	{ "stop_in_restart", SCONCE_CONF_FLAG, 2 * sizeof(char *) + 4, NULL, "end just before the exec", 0, 0, NULL },
 	{ "lend", SCONCE_CONF_FLAG, 2 * sizeof(char *) + 2, NULL, "lend stdout", 0, 0, NULL },
 };
 
@@ -96,6 +98,22 @@ static void
 served_reload_hook(struct sconce_server *sv)
 {
 	sconce_server_log(sv, SCONCE_LOG_NOTICE, "reload_hook: %s", options.greeting);
+}
+
+static void
+served_restart_close_hook(struct sconce_server *sv)
+{
+	if (options.stop_in_restart)
+		sconce_server_stop(sv, false);
+}
+
+static void
+guest_post_accept_hook(struct sconce_client *c)
+{
+	if (!options.busy)
+		return;
+	sconce_printf(&c->stream.sock, "later\n");
+	sconce_close_flush(&c->stream.sock, 5);
 }
 
 static struct sconce_client *
@@ -256,7 +274,8 @@ static struct sconce_server_ops ops = {
 	.configure_hook = served_configure_hook, .post_configure_hook = served_post_configure_hook,
 	.post_bind_hook = served_post_bind_hook, .child_init_hook = served_child_init_hook,
 	.pre_loop_hook = served_pre_loop_hook, .fatal_hook = served_fatal_hook, .run_dequeue = served_run_dequeue,
-	.reload_hook = served_reload_hook,
+	.reload_hook = served_reload_hook, .restart_close_hook = served_restart_close_hook,
+	.post_accept_hook = guest_post_accept_hook,
 	.new_client = guest_new, .free_client = guest_free, .allow_deny_hook = guest_allow_deny_hook,
 	.request_denied_hook = guest_request_denied_hook, .mux_connection = guest_mux_connection,
 	.mux_input = guest_mux_input, .mux_fail = guest_mux_fail, .mux_eof = guest_mux_eof, .mux_outbuffer_empty = guest_mux_outbuffer_empty,
