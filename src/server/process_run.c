@@ -150,10 +150,11 @@ sconce_process_exit(struct sconce_process *p, int status)
 		end_now(p, status);
 		return;
 	}
+	if (p->exit_waits)
+		return;
 	p->status = status;
-	if (!p->exit_waits)
-		sconce_loop_ref(p->loop);	/* the program has nothing left, but we wait */
 	p->exit_waits = true;
+	sconce_loop_ref(p->loop);		/* the program has nothing left, but we wait */
 }
 
 void

@@ -43,6 +43,15 @@ next_of(const char **at, struct ours *o)
 	return o->key != NULL;
 }
 
+/* Whether a key is that of such an endpoint: tcp and udp have ports of their own. */
+static bool
+is_proto(const char *key, const char *proto)
+{
+	size_t len = strlen(proto);
+
+	return strncmp(key, proto, len) == 0 && key[len] == ',';
+}
+
 enum known { NOT_OURS, IN_THE_WAY, OURS };
 
 /* What the list knows of an endpoint: it is there; or something is that has its port, and that the new program closes. */
@@ -58,7 +67,7 @@ known_of(const char *list, const struct sconce_endpoint *ep)
 	while (known != OURS && next_of(&list, &o)) {
 		if (!o.manager && strcmp(o.key, mine) == 0)
 			known = OURS;
-		else if (o.port != 0 && o.port == port && ep->family != AF_UNIX)
+		else if (o.port != 0 && o.port == port && ep->family != AF_UNIX && (o.manager || is_proto(o.key, ep->proto)))
 			known = IN_THE_WAY;
 		free(o.key);
 	}
