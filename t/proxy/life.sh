@@ -84,7 +84,7 @@ background_serves() {
 }
 
 session_is_its_own() {
-	config 0 && daemon --setsid && [ "$(ps -o sid= -p "$pid" | tr -d ' ')" = "$pid" ] && end
+	config 0 && daemon --setsid && [ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -d' ' -f4)" = "$pid" ] && end
 }
 
 # The caller learns that it failed, and why; the log has it too.
