@@ -57,12 +57,43 @@ START_TEST(test_start_wrong_options)
 		{ "--processes=-1", "processes", 1 },
 		{ "--conf_file=/no/such/file", "/no/such/file", 1 },
 		{ "--chroot=/no/such/directory", "/no/such/directory", 1 },
+		{ "--chown_files=/no/such/file", "chown_files", 1 },
+		{ "--port=no-such-service", "port: there is no service", 1 },
+		{ "-port=7", "begin with --", 2 },
+		{ "-h", "--help", 2 },
 	};
 	struct served v;
 
 	ck_assert_int_eq(run(&v, "--port=127.0.0.1:0", cases[_i].arg, NULL), cases[_i].status);
 	ck_assert_msg(kit_logged(&v, cases[_i].says), "%s: %s", cases[_i].arg, v.log);
 	kit_free(&v);
+}
+END_TEST
+
+/* What goes with the ports is looked at though none is said. */
+START_TEST(test_start_wrong_without_port)
+{
+	static const char *const args[] = { "--proto=sctp", "--proto=ssl", "--ipv=5" };
+	struct served v;
+
+	ck_assert_int_eq(run(&v, args[_i], NULL), 1);
+	ck_assert_msg(v.len > 0 && !kit_logged(&v, "started"), "%s", v.log);
+	kit_free(&v);
+}
+END_TEST
+
+/* What would end a restarted server is for the command line only. */
+START_TEST(test_start_check_in_a_file)
+{
+	static const char *const texts[] = { "check\n", "help yes\n" };
+	struct served v;
+
+	for (int i = 0; i < 2; i++) {
+		kit_write_file(kit_path("conf"), texts[i]);
+		ck_assert_int_eq(run(&v, "--port=127.0.0.1:0", option("conf_file", kit_path("conf")), NULL), 1);
+		ck_assert_msg(kit_logged(&v, "conf:1:") && kit_logged(&v, "command line only"), "%s", v.log);
+		kit_free(&v);
+	}
 }
 END_TEST
 
@@ -315,7 +346,9 @@ t_suite(void)
 	TCase *t = t_case(suite, "options");
 
 	tcase_add_checked_fixture(t, kit_setup, kit_teardown);
-	tcase_add_loop_test(t, test_start_wrong_options, 0, 14);
+	tcase_add_loop_test(t, test_start_wrong_options, 0, 18);
+	tcase_add_loop_test(t, test_start_wrong_without_port, 0, 3);
+	tcase_add_test(t, test_start_check_in_a_file);
 	tcase_add_test(t, test_start_wrong_file);
 	tcase_add_test(t, test_start_precedence_and_check);
 	tcase_add_test(t, test_start_help);

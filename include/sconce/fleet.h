@@ -46,7 +46,8 @@ struct sconce_fleet_ops {
 	void (*init)(struct sconce_fleet_conn *c);
 	/* It is open (TM-5). */
 	void (*connected)(struct sconce_fleet_conn *c);
-	/* It could not be opened (TM-6): operation, errno, text.  closed follows. */
+	/* It could not be opened (TM-6): operation, errno, text.  closed follows.  After EMFILE and the like the target may be
+	 * given to sconce_fleet_queue() again. */
 	void (*failed)(struct sconce_fleet_conn *c, const struct sconce_fail *fail);
 	/* Input (TM-10), with a filter and without: one or the other.  Not once the connection is being shut down.
 	 * With neither, what comes is thrown away. */

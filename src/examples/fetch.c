@@ -329,7 +329,7 @@ is_left(struct sconce_loop *loop, void *arg)
 	struct fetch *f = arg;
 
 	(void)loop;
-	return f->fleet.count > 0 || (f->next < f->count && !f->interrupted);
+	return f->fleet.count > 0 || f->fleet.waiting > 0 || (f->next < f->count && !f->interrupted);
 }
 
 static int
@@ -400,7 +400,8 @@ collect(struct fetch *f, char **args, int count, const char *file)
 static int
 usage(void)
 {
-	fprintf(stderr, "usage: fetch [-n AT_A_TIME] [-t SECONDS] [-f FILE] [URL ...]\n");
+	fprintf(stderr, "usage: fetch [-n AT_A_TIME] [-t SECONDS] [-f FILE] [URL ...]\n"
+	    "\t-n\thow many at a time (%d)\n\t-t\tseconds for the connect, and of silence (%g)\n", AT_A_TIME, answer_seconds);
 	return 2;
 }
 
@@ -431,5 +432,9 @@ main(int argc, char **argv)
 	for (size_t i = 0; i < f.count; i++)
 		free(f.urls[i]);
 	free(f.urls);
+	if (fflush(stdout) == EOF || ferror(stdout)) {
+		fprintf(stderr, "fetch: cannot write what came: %s\n", strerror(errno));
+		status = 1;
+	}
 	return status;
 }

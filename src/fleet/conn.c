@@ -105,8 +105,10 @@ sconce__fleet_conn_fail(struct sconce_fleet_conn *c, const struct sconce_fail *f
 		return;
 	c->_state |= CONN_OVER;
 	c->fleet->failed++;
-	if (is_shortage(c, fail))
+	if (is_shortage(c, fail)) {
+		c->_state |= CONN_SHORT;
 		sconce__fleet_rest(c->fleet->_f);
+	}
 	if (ops_of(c)->failed != NULL)
 		ops_of(c)->failed(c, fail);
 	sconce_close_error(&c->stream.sock, SCONCE_REASON_CONNECT, errnum);
@@ -260,7 +262,7 @@ static void
 conn_destroy(struct sconce_stream *st)
 {
 	struct sconce_fleet_conn *c = sconce_fleet_conn_of(st);
-	bool had_fd = c->_state & CONN_OPEN;
+	bool had_fd = !(c->_state & CONN_SHORT);
 	struct sconce__fleet *f;
 
 	free(c->_endpoint);

@@ -10,7 +10,8 @@ enum {
 	CONN_TOLD = 1,			/* init has run */
 	CONN_OPEN = 2,			/* it was connected */
 	CONN_OVER = 4,			/* failed or error has run, closed comes next */
-	CONN_SET = 8			/* the timeout was set anew */
+	CONN_SET = 8,			/* the timeout was set anew */
+	CONN_SHORT = 16			/* it failed for want of something */
 };
 
 /* A target that waits for room. */

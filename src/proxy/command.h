@@ -59,5 +59,7 @@ int config_check(struct proxy *p, const char *name, struct config_report *report
 
 /* Opens what is enabled.  Returns 0, or -errno with fail_out->text set. */
 int config_open(struct proxy *p, struct sconce_fail *fail_out);
+/* In a trial of a restart: whether that would work. */
+int config_try(struct proxy *p, struct sconce_fail *fail_out);
 
 #endif

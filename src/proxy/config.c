@@ -216,6 +216,12 @@ open_services(struct proxy *p, int (*open)(struct service *sv), struct sconce_fa
 }
 
 int
+config_try(struct proxy *p, struct sconce_fail *fail_out)
+{
+	return open_services(p, service_try, fail_out);
+}
+
+int
 config_open(struct proxy *p, struct sconce_fail *fail_out)
 {
 	int error = open_services(p, service_take_over, fail_out);

@@ -356,13 +356,27 @@ open_all(struct sconced *d)
 	return false;
 }
 
+/* In a trial of a restart. */
+static bool
+try_all(struct sconced *d)
+{
+	struct sconce_fail fail;
+
+	if (config_try(&d->proxy, &fail) == 0)
+		return true;
+	say_error(d, fail.text);
+	return false;
+}
+
 static int
 run_config(struct sconced *d)
 {
 	if (!configure(d))
 		return FAILED;
-	if (d->check || sconce_program_checking())
+	if (d->check)
 		return 0;
+	if (sconce_program_checking())
+		return try_all(d) ? 0 : FAILED;
 	if (!open_all(d))
 		return FAILED;
 	hold_signals();

@@ -132,6 +132,15 @@ service_open(struct service *sv)
 }
 
 int
+service_try(struct service *sv)
+{
+	struct sconce_endpoint ep[SCONCE_ENDPOINTS];
+	int error = sconce_endpoint_parse(sv->conf.listen, SCONCE_ENDPOINT_LISTEN, NULL, ep, NULL);
+
+	return error < 0 ? error : sconce_program_try_bind(ep, NULL);
+}
+
+int
 service_take_over(struct service *sv)
 {
 	int error = open_service(sv, false);

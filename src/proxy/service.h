@@ -63,6 +63,8 @@ struct service *service_find(const struct proxy *p, const char *name);
 int service_open(struct service *sv);
 /* The same, but does not open a new one: then it is 0, too. */
 int service_take_over(struct service *sv);
+/* In a trial of a restart: whether it could listen.  Returns 0 or -errno. */
+int service_try(struct service *sv);
 /* Closes it; what is connected stays. */
 void service_close(struct service *sv);
 

@@ -263,7 +263,8 @@ static int
 look(struct sconce_process *p, struct sconce_fail *fail)
 {
 	const struct sconce_process_options *o = &p->opts;
-	char why[160];
+	char why[160], room[SCONCE__SHOWN];
+	struct stat st;
 	int r;
 
 	if (o->hup != NULL && !check_hup(o->hup, why, sizeof(why)))
@@ -282,6 +283,10 @@ look(struct sconce_process *p, struct sconce_fail *fail)
 		r = look_at_chroot(o->chroot, fail);
 	if (r == 0 && to_file(o))
 		r = look_at_file("log_file", o->log_file, fail);
+	for (size_t i = 0; r == 0 && i < o->chown_files.count; i++)
+		if (lstat(o->chown_files.values[i], &st) < 0)
+			r = sconce__cannot(fail, -errno, "chown_files", "%s: %s", sconce__shown(o->chown_files.values[i], room),
+				sconce_strerror(-errno));
 	if (r == 0 && given(o->pid_file) && (o->trial || sconce_program_checking()))
 		r = blame(fail, "pid_file", sconce__pidfile_look(o->pid_file, o->trial ? 0 : getppid(), fail));
 	return r;

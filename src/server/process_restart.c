@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { SHOWN_LINES = 5 };			/* of what a trial says */
+enum { SHOWN_LINES = 40 };			/* of what a trial says */
 
 static const double closing_time = 10;		/* seconds that a program has for closing its clients */
 
@@ -89,6 +89,8 @@ say_text(struct sconce_process *p, const char *text)
 		sconce_log_line(p->log, SCONCE_LOG_ERROR, "not restarted: %.*s", (int)len, text);
 		text += len + (text[len] == '\n');
 	}
+	if (*text != '\0')
+		not_restarted(p, "and more");
 }
 
 static void

@@ -54,7 +54,7 @@ log_early_steps(struct sconce_server *sv)
 static bool
 is_unseen(const struct sconce_server *sv)
 {
-	return sv->_s->phase == SERVER_STARTING &&
+	return sv->_s->phase == SERVER_STARTING && !sconce_process_restarted(sv->process) &&
 	    (sv->process_options.log_file != NULL || sv->ops->write_to_log_hook != NULL);
 }
 
@@ -376,6 +376,35 @@ wants_help(struct sconce_server *sv)
 	return true;
 }
 
+/* What makes no sense in a file: a restart with it would end the server. */
+static void
+refuse_in_file(struct sconce_server *sv)
+{
+	static const char *const names[] = { "check", "help", "conf_file" };
+	const char *file = sconce_conf_get(sv->conf, "conf_file", 0);
+	char where[1024];
+
+	for (size_t i = 0; file != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
+		sconce_conf_where(sv->conf, names[i], 0, where, sizeof(where));
+		if (strncmp(where, file, strlen(file)) == 0 && where[strlen(file)] == ':')
+			sconce_conf_error(sv->conf, names[i], 0, "this is for the command line only");
+	}
+}
+
+/* What looks like an option and is none: a typing error should not open a port. */
+static bool
+has_stray(struct sconce_server *sv)
+{
+	for (int i = 1; i < sv->argc && !(sv->conf_flags & SCONCE_CONF_KEEP_UNKNOWN); i++) {
+		if (sv->argv[i][0] != '-' || sv->argv[i][1] == '\0')
+			continue;
+		fprintf(stderr, "%s: '%s' is no option: they begin with --\n%s --help lists them\n", sv->ops->name, sv->argv[i],
+		    sv->ops->name);
+		return true;
+	}
+	return false;
+}
+
 /* Reads the options.  Returns the exit status, negative to go on. */
 static int
 configure(struct sconce_server *sv)
@@ -391,8 +420,11 @@ configure(struct sconce_server *sv)
 	}
 	if (r == 0 && wants_help(sv))
 		return OK;
+	if (r == 0 && has_stray(sv))
+		return WRONG_USAGE;
 	if (r == 0 && sconce_conf_get(sv->conf, "conf_file", 0) != NULL)
 		r = sconce_conf_file(sv->conf, sconce_conf_get(sv->conf, "conf_file", 0), sv->conf_flags);
+	refuse_in_file(sv);
 	if (r != -ENOMEM)
 		r = sconce_conf_apply(sv->conf);	/* of a file with errors too: all are told at once */
 	if (r == 0)
@@ -499,17 +531,6 @@ post_bind(struct sconce_server *sv)
 	return true;
 }
 
-/* Says where it listens. */
-static void
-announce(struct sconce_server *sv)
-{
-	struct sconce_addr addr;
-	char text[SCONCE_ADDR_TEXT];
-
-	for (size_t i = 0; sconce_server_address(sv, i, &addr) == 0; i++)
-		sconce_server_log(sv, SCONCE_LOG_NOTICE, "listening on %s", sconce_addr_text(&addr, text, sizeof(text)));
-}
-
 /* All steps until the loop.  Returns the exit status, negative to go on. */
 static int
 start(struct sconce_server *sv)
@@ -536,7 +557,7 @@ start(struct sconce_server *sv)
 	}
 	if (!bind_all(sv) || !take(sv, "post_bind_hook", ops->post_bind_hook) || !post_bind(sv))
 		return FAILED;
-	announce(sv);
+	sconce__server_announce(sv);
 	if (sv->process_options.processes > 1) {
 		sv->_s->phase = SERVER_SERVING;		/* the workers serve */
 		return -1;

@@ -367,7 +367,7 @@ take_standard(struct sconce_server *sv)
 
 	sconce_server_log(sv, SCONCE_LOG_NOTICE, "no port was given: %s", standard[0]);
 	sv->options.port = (struct sconce_conf_list){ 1, standard };
-	return sconce__server_eps(sv);
+	return sconce__server_eps(sv);		/* which has been tried */
 }
 
 /* Both versions of IP of one text: they are one port.  (The same text twice is two.) */
@@ -424,6 +424,8 @@ sconce__server_bind(struct sconce_server *sv, struct sconce_fail *fail)
 		r = take_standard(sv);
 	if (r == 0 && sv->options.port.count > 0)
 		r = open_all(sv, fail);
+	if (r == 0 && s->ports == NULL)
+		r = -EDESTADDRREQ;
 	if (r < 0 && fail->text[0] == '\0')
 		snprintf(fail->text, sizeof(fail->text), "cannot listen: %s", sconce_strerror(r));
 	if (r == 0 && worker_count(sv) > 1)
@@ -482,6 +484,18 @@ sconce__server_close_ports(struct sconce_server *sv, int but_worker)
 			continue;
 		sconce_close(sock_of(p), SCONCE_REASON_LOCAL);
 	}
+}
+
+void
+sconce__server_announce(struct sconce_server *sv)
+{
+	char text[SCONCE_ADDR_TEXT];
+	struct sconce_addr addr;
+
+	for (struct server_port *p = sv->_s->ports; p != NULL; p = p->next)
+		if (p->worker == 0 && sconce_local(sock_of(p), &addr) == 0)
+			sconce_server_log(sv, SCONCE_LOG_NOTICE, "listening on %s%s", sconce_addr_text(&addr, text, sizeof(text)),
+			    p->datagrams ? " (datagrams)" : "");
 }
 
 int

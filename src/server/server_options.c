@@ -3,6 +3,7 @@
 #include "server_private.h"
 
 #include <errno.h>
+#include <netdb.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -145,6 +146,16 @@ can_serve(struct sconce_server *sv, const struct sconce_endpoint *ep, size_t i)
 	return false;
 }
 
+/* Whether the port is a number, or known by its name.  (There is one thread yet.) */
+static bool
+is_service(const struct sconce_endpoint *ep)
+{
+	size_t digits = strspn(ep->service, "0123456789");
+
+	return ep->family == AF_UNIX || ep->fd >= 0 || ep->service[digits] == '\0' ||
+	    getservbyname(ep->service, ep->type == SOCK_DGRAM ? "udp" : "tcp") != NULL;
+}
+
 static int
 add_port(struct sconce_server *sv, const char *text, size_t i)
 {
@@ -160,6 +171,10 @@ add_port(struct sconce_server *sv, const char *text, size_t i)
 	if (count < 0)
 		sconce_conf_error(sv->conf, "port", i, "%s", fail.text);
 	for (int k = 0; r == 0 && k < count; k++) {
+		if (!is_service(&list[k])) {
+			sconce_conf_error(sv->conf, "port", i, "there is no service '%s': say a number", list[k].service);
+			continue;
+		}
 		if (backlog != NULL && list[k].options.backlog < 0)
 			list[k].options.backlog = (int)strtol(backlog, NULL, 10);
 		if (can_serve(sv, &list[k], i))
@@ -180,6 +195,10 @@ sconce__server_eps(struct sconce_server *sv)
 	s->ep_count = 0;
 	for (size_t i = 0; r == 0 && i < sv->options.port.count; i++)
 		r = add_port(sv, sv->options.port.values[i], i);
+	if (sv->options.port.count > 0)
+		return r;
+	r = add_port(sv, "20203", 0);		/* to see whether host, proto and ipv are right */
+	s->ep_count = 0;
 	return r;
 }
 

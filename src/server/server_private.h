@@ -83,6 +83,8 @@ int sconce__server_bind(struct sconce_server *sv, struct sconce_fail *fail);
 void sconce__server_pause(struct sconce_server *sv, bool on);
 void sconce__server_pause_accept(struct sconce_server *sv, bool on);
 int sconce__server_own_paths(struct sconce_server *sv, struct sconce_fail *fail);
+/* Says in the log where it listens. */
+void sconce__server_announce(struct sconce_server *sv);
 /* Closes the ports of others than this worker (-1: all). */
 void sconce__server_close_ports(struct sconce_server *sv, int but_worker);
 
