@@ -85,10 +85,10 @@ END_TEST
 /* What would end a restarted server is for the command line only. */
 START_TEST(test_start_check_in_a_file)
 {
-	static const char *const texts[] = { "check\n", "help yes\n" };
+	static const char *const texts[] = { "check\n", "help yes\n", "conf_file /etc/passwd\n" };
 	struct served v;
 
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		kit_write_file(kit_path("conf"), texts[i]);
 		ck_assert_int_eq(run(&v, "--port=127.0.0.1:0", option("conf_file", kit_path("conf")), NULL), 1);
 		ck_assert_msg(kit_logged(&v, "conf:1:") && kit_logged(&v, "command line only"), "%s", v.log);

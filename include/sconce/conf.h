@@ -70,7 +70,9 @@ enum sconce_conf_kind {
 	SCONCE_CONF_LIST,		/* struct sconce_conf_list: texts */
 	/* Added to one of them, for what cannot change while the program runs: only the first sconce_conf_apply() that
 	 * succeeds stores it.  Later ones check it, and leave the member, whose text is good until sconce_conf_free(). */
-	SCONCE_CONF_ONCE = 0x100
+	SCONCE_CONF_ONCE = 0x100,
+	/* Likewise, for what makes sense on the command line, or in the program, only: in a file it is an error. */
+	SCONCE_CONF_NO_FILE = 0x200
 };
 
 struct sconce_conf_list {

@@ -223,7 +223,8 @@ member_of(enum sconce_conf_kind kind, const struct saying *s)
 	case SCONCE_CONF_TEXT:
 		return (union member){ .text = last };
 	case SCONCE_CONF_LIST:
-	case SCONCE_CONF_ONCE:			/* is no kind */
+	case SCONCE_CONF_ONCE:			/* these are no kinds */
+	case SCONCE_CONF_NO_FILE:
 		break;
 	}
 	return (union member){ .list = { s->count, s->texts } };

@@ -160,7 +160,10 @@ take_key(struct line *l)
 	mark(l, begin, l->at - begin);
 	if (key == NULL && !l->keep_unknown)
 		tell_unknown(l, l->text + begin, l->at - begin);
-	return key;
+	if (key == NULL || !(key->option->kind & SCONCE_CONF_NO_FILE))
+		return key;
+	sconce__conf_tell_place(l->conf, &l->place, "%s: this is for the command line only", key->option->name);
+	return NULL;
 }
 
 /* What is between quotes, as it stands there.  False: it was wrong, and has been told. */

@@ -112,7 +112,7 @@ name_letter(char c)
 static inline enum sconce_conf_kind
 kind_of(const struct sconce_conf_option *o)
 {
-	return (enum sconce_conf_kind)(o->kind & ~(unsigned)SCONCE_CONF_ONCE);
+	return (enum sconce_conf_kind)(o->kind & ~(unsigned)(SCONCE_CONF_ONCE | SCONCE_CONF_NO_FILE));
 }
 
 /* conf_error.c */

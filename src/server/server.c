@@ -104,6 +104,13 @@ say_conf_errors(struct sconce_server *sv)
 	sconce_conf_clear_errors(sv->conf);
 }
 
+/* Whether clients are this process's: it is not the one that only keeps workers. */
+static bool
+has_clients(const struct sconce_server *sv)
+{
+	return sv->process_options.processes <= 1 || sconce_process_worker(sv->process) >= 0;
+}
+
 /* ---- the end ---- */
 
 /* Nobody is left: what the end was for. */
@@ -134,7 +141,7 @@ ended(struct sconce_server *sv)
 	if (s->end == SERVER_STOP)
 		sconce__server_step(sv, "shutdown_sockets");
 	sconce__server_close_ports(sv, -1);
-	if (sv->process_options.processes <= 1 || sconce_process_worker(sv->process) >= 0)
+	if (has_clients(sv))
 		sconce_server_log(sv, SCONCE_LOG_NOTICE,
 		    "served %llu client%s in %.0f s, of which %llu were turned away and %llu cut off at the end",
 		    (unsigned long long)sv->requests, sv->requests == 1 ? "" : "s", sconce_now(sv->loop) - s->began,
@@ -188,16 +195,31 @@ on_dequeue(struct sconce_timer *t, void *arg)
 	sv->ops->run_dequeue(sv);
 }
 
-/* Again and again, from now on; or not at all.  Not in the process that only keeps workers. */
+/* Again and again, from now on; or not at all. */
 static void
 start_dequeue(struct sconce_server *sv)
 {
 	double secs = sv->options.check_for_dequeue;
 
 	sconce_timer_stop(&sv->_s->dequeue);
-	if (secs > 0 && sv->ops->run_dequeue != NULL &&
-	    (sv->process_options.processes <= 1 || sconce_process_worker(sv->process) >= 0))
+	if (secs > 0 && sv->ops->run_dequeue != NULL && has_clients(sv))
 		sconce_timer_start_every(&sv->_s->dequeue, secs, secs);
+}
+
+/* ---- steps ---- */
+
+/* A step that a hook of the program's takes.  0, or -errno after saying why. */
+static int
+take(struct sconce_server *sv, const char *name, int (*hook)(struct sconce_server *))
+{
+	int r = 0;
+
+	sconce__server_step(sv, name);
+	if (hook != NULL)
+		r = hook(sv);
+	if (r < 0 && !sv->_s->fatal)
+		sconce_server_fatal(sv, "%s: %s", name, sconce_strerror(r));
+	return r >= 0 && sv->_s->fatal ? -ECANCELED : r;
 }
 
 /* ---- the process's hooks ---- */
@@ -244,7 +266,7 @@ process_reload(struct sconce_process *p)
 	sconce_log_set_level(sconce_process_log(p), sv->process_options.log_level);
 	if (s->phase == SERVER_SERVING)
 		start_dequeue(sv);
-	if (sv->process_options.processes <= 1 || sconce_process_worker(p) >= 0)
+	if (has_clients(sv))
 		sconce__server_judge_full(sv);
 	sconce_server_log(sv, SCONCE_LOG_NOTICE, "the configuration was read again");
 	if (sv->ops->reload_hook != NULL)
@@ -254,18 +276,12 @@ process_reload(struct sconce_process *p)
 static int
 pre_loop(struct sconce_server *sv)
 {
-	struct sconce__server *s = sv->_s;
-	int r = 0;
+	int r = take(sv, "pre_loop_hook", sv->ops->pre_loop_hook);
 
-	sconce__server_step(sv, "pre_loop_hook");
-	if (sv->ops->pre_loop_hook != NULL)
-		r = sv->ops->pre_loop_hook(sv);
-	if (r < 0 && !s->fatal)
-		sconce_server_fatal(sv, "pre_loop_hook: %s", sconce_strerror(r));
-	if (s->fatal)
-		return r < 0 ? r : -ECANCELED;
+	if (r < 0)
+		return r;
 	sconce__server_step(sv, "loop");
-	s->phase = SERVER_SERVING;
+	sv->_s->phase = SERVER_SERVING;
 	start_dequeue(sv);
 	return 0;
 }
@@ -345,20 +361,6 @@ process_ops_of(const struct sconce_server_ops *ops)
 
 /* ---- the beginning ---- */
 
-/* A step that a hook of the program's takes.  Returns whether to go on. */
-static bool
-take(struct sconce_server *sv, const char *name, int (*hook)(struct sconce_server *))
-{
-	int r = 0;
-
-	sconce__server_step(sv, name);
-	if (hook != NULL)
-		r = hook(sv);
-	if (r < 0 && !sv->_s->fatal)
-		sconce_server_fatal(sv, "%s: %s", name, sconce_strerror(r));
-	return r >= 0 && !sv->_s->fatal;
-}
-
 /* Prints the options if they are asked for, whatever is wrong with the file. */
 static bool
 wants_help(struct sconce_server *sv)
@@ -367,28 +369,13 @@ wants_help(struct sconce_server *sv)
 	const char *value = sconce_conf_get(sv->conf, "help", 0);
 
 	for (size_t i = 0; value != NULL && i < sizeof(noes) / sizeof(noes[0]); i++)
-		if (strcmp(value, noes[i]) == 0)
+		if (strcasecmp(value, noes[i]) == 0)
 			value = NULL;
 	if (value == NULL)
 		return false;
 	printf("usage: %s [--option=value ...]\n\n", sv->ops->name);
 	sconce_conf_help(sv->conf, stdout);
 	return true;
-}
-
-/* What makes no sense in a file: a restart with it would end the server. */
-static void
-refuse_in_file(struct sconce_server *sv)
-{
-	static const char *const names[] = { "check", "help", "conf_file" };
-	const char *file = sconce_conf_get(sv->conf, "conf_file", 0);
-	char where[1024];
-
-	for (size_t i = 0; file != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
-		sconce_conf_where(sv->conf, names[i], 0, where, sizeof(where));
-		if (strncmp(where, file, strlen(file)) == 0 && where[strlen(file)] == ':')
-			sconce_conf_error(sv->conf, names[i], 0, "this is for the command line only");
-	}
 }
 
 /* What looks like an option and is none: a typing error should not open a port. */
@@ -424,7 +411,6 @@ configure(struct sconce_server *sv)
 		return WRONG_USAGE;
 	if (r == 0 && sconce_conf_get(sv->conf, "conf_file", 0) != NULL)
 		r = sconce_conf_file(sv->conf, sconce_conf_get(sv->conf, "conf_file", 0), sv->conf_flags);
-	refuse_in_file(sv);
 	if (r != -ENOMEM)
 		r = sconce_conf_apply(sv->conf);	/* of a file with errors too: all are told at once */
 	if (r == 0)
@@ -538,7 +524,7 @@ start(struct sconce_server *sv)
 	const struct sconce_server_ops *ops = sv->ops;
 	int status;
 
-	if (!take(sv, "configure_hook", ops->configure_hook))
+	if (take(sv, "configure_hook", ops->configure_hook) < 0)
 		return FAILED;
 	status = configure(sv);
 	if (status >= 0)
@@ -546,7 +532,7 @@ start(struct sconce_server *sv)
 	sv->process_options.trial = sv->options.check;
 	if (!post_configure(sv))
 		return FAILED;
-	if (!take(sv, "post_configure_hook", ops->post_configure_hook))
+	if (take(sv, "post_configure_hook", ops->post_configure_hook) < 0)
 		return FAILED;
 	if (sconce_program_checking() && !try_ports(sv))
 		return FAILED;
@@ -555,7 +541,7 @@ start(struct sconce_server *sv)
 			printf("%s: the configuration is good\n", ops->name);
 		return OK;
 	}
-	if (!bind_all(sv) || !take(sv, "post_bind_hook", ops->post_bind_hook) || !post_bind(sv))
+	if (!bind_all(sv) || take(sv, "post_bind_hook", ops->post_bind_hook) < 0 || !post_bind(sv))
 		return FAILED;
 	sconce__server_announce(sv);
 	if (sv->process_options.processes > 1) {

@@ -69,7 +69,7 @@ check_lookups(const char *value, char *why, size_t size)
 }
 
 static const struct sconce_conf_option server_options[] = {
-	{ OPTION(conf_file, SCONCE_CONF_TEXT), "FILE", "read options from FILE", 0, 0, NULL },
+	{ OPTION(conf_file, SCONCE_CONF_TEXT | SCONCE_CONF_NO_FILE), "FILE", "read options from FILE", 0, 0, NULL },
 	ONCE(port, "PORT", "listen on PORT: a port, an endpoint, or host:port/proto; may be said again", NULL),
 	ONCE(host, "HOST", "the host of the ports that name none, one for each", NULL),
 	ONCE(proto, "PROTO", "their protocols: tcp, udp, unix, unix_dgram", NULL),
@@ -90,8 +90,8 @@ static const struct sconce_conf_option server_options[] = {
 	{ OPTION(lifetime, SCONCE_CONF_NUMBER), "SECONDS", "close clients after so long", SECONDS, NULL },
 	{ OPTION(udp_recv_len, SCONCE_CONF_INT), "BYTES", "cut datagrams that are longer", 0, 1024 * 1024, NULL },
 	{ OPTION(udp_broadcast, SCONCE_CONF_FLAG), NULL, "allow datagrams to broadcast addresses", 0, 0, NULL },
-	{ OPTION(check, SCONCE_CONF_FLAG), NULL, "look at the configuration, and exit", 0, 0, NULL },
-	{ OPTION(help, SCONCE_CONF_FLAG), NULL, "print this, and exit", 0, 0, NULL },
+	{ OPTION(check, SCONCE_CONF_FLAG | SCONCE_CONF_NO_FILE), NULL, "look at the configuration, and exit", 0, 0, NULL },
+	{ OPTION(help, SCONCE_CONF_FLAG | SCONCE_CONF_NO_FILE), NULL, "print this, and exit", 0, 0, NULL },
 };
 
 int
