@@ -106,6 +106,7 @@ sconce_process_new(const struct sconce_process_ops *ops, void *arg, int argc, ch
 	p->arg = arg;
 	p->ready = -1;
 	p->worker = -1;
+	p->born = -1;
 	r = sconce_program_capture(argc, argv, &p->program);
 	if (r == 0)
 		r = sconce_inherited_take(&p->inherited);
@@ -117,7 +118,6 @@ sconce_process_new(const struct sconce_process_ops *ops, void *arg, int argc, ch
 	}
 	if (sigaction(SIGCHLD, NULL, &chld) == 0 && chld.sa_handler == SIG_IGN)
 		signal(SIGCHLD, SIG_DFL);
-	p->born = -1;
 	p->restarted = sconce_inherited_restarted(p->inherited);
 	*process_out = p;
 	return 0;
@@ -195,6 +195,12 @@ blame(struct sconce_fail *fail, const char *option, int r)
 	return r;
 }
 
+static bool
+given(const char *text)
+{
+	return text != NULL && text[0] != '\0';
+}
+
 /* Whether a file could be written, or made. */
 static int
 look_at_file(const char *option, const char *path, struct sconce_fail *fail)
@@ -220,7 +226,7 @@ look_at_file(const char *option, const char *path, struct sconce_fail *fail)
 static bool
 is_almost(const struct sconce_identity *id, const struct sconce_process_options *o)
 {
-	return o->user != NULL && o->user[0] != '\0' && (o->group == NULL || o->group[0] == '\0') && id->set_user &&
+	return given(o->user) && !given(o->group) && id->set_user &&
 	    id->uid == getuid() && id->uid == geteuid() && id->gid == getgid() && id->gid == getegid();
 }
 
@@ -238,12 +244,6 @@ look_at_chroot(const char *path, struct sconce_fail *fail)
 	if (r < 0)
 		sconce__cannot(fail, r, "chroot", "chroot: %s: %s", sconce__shown(path, room), sconce_strerror(r));
 	return r;
-}
-
-static bool
-given(const char *text)
-{
-	return text != NULL && text[0] != '\0';
 }
 
 static bool
@@ -308,7 +308,6 @@ open_log(struct sconce_process *p, struct sconce_fail *fail)
 		.write = o->log_write,
 		.arg = o->log_arg,
 	};
-
 	int r = sconce_log_open(&log, &p->log, fail);
 
 	if (r < 0 && to_syslog(o) && p->restarted) {	/* that would end what serves */

@@ -2,6 +2,7 @@
  *
  *	restart.c		the program that was started, and its execution
  *	restart_try.c		its trial in a child
+ *	restart_bind.c		what that can find out about listening
  *	inherit.c		what the program before us, or a service manager, has left for us
  *	process.c		the process's beginning and end, its options, its listeners
  *	process_run.c		its life: signals, stop, reload
@@ -20,7 +21,7 @@
  * inherits them must not believe them.
  *	SCONCE_FDS=123;5=tcp,0,*,80,;6@http	fds with their keys, or ("@") a service manager's with their names
  *	SCONCE_CHILDREN=123;4711;4712		pids
- *	SCONCE_TRIAL=99				in a trial: who tries */
+ *	SCONCE_TRIAL=99;80=tcp,0,*,80,;		in a trial: who tries, and ports and keys that will be handed over */
 #define FDS_VARIABLE "SCONCE_FDS"
 #define CHILDREN_VARIABLE "SCONCE_CHILDREN"
 #define TRIAL_VARIABLE "SCONCE_TRIAL"

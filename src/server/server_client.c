@@ -26,34 +26,26 @@ sconce_client_of(struct sconce_stream *st)
 
 /* ---- its log ---- */
 
-static void
-log_va(struct sconce_client *c, int level, const char *format, va_list ap)
-{
-	struct sconce_log *log = sconce_process_log(c->server->process);
-	char text[2048], from[SCONCE_ADDR_TEXT];
-
-	if (!sconce_log_wanted(log, level))
-		return;
-	vsnprintf(text, sizeof(text), format, ap);
-	sconce_log_line(log, level, "client %llu %s: %s", (unsigned long long)c->number,
-	    sconce_addr_text(&c->peer, from, sizeof(from)), text);
-}
-
 void
 sconce_client_log(struct sconce_client *c, int level, const char *format, ...)
 {
+	struct sconce_log *log = sconce_process_log(c->server->process);
+	char text[2048], from[SCONCE_ADDR_TEXT];
 	va_list ap;
 
+	if (!sconce_log_wanted(log, level))
+		return;
 	va_start(ap, format);
-	log_va(c, level, format, ap);
+	vsnprintf(text, sizeof(text), format, ap);
 	va_end(ap);
+	sconce_log_line(log, level, "client %llu %s: %s", (unsigned long long)c->number,
+	    sconce_addr_text(&c->peer, from, sizeof(from)), text);
 }
 
 static void
 step(struct sconce_client *c, const char *name)
 {
-	if (sconce_log_wanted(sconce_process_log(c->server->process), SCONCE_LOG_DEBUG))
-		sconce_client_log(c, SCONCE_LOG_DEBUG, "%s", name);
+	sconce_client_log(c, SCONCE_LOG_DEBUG, "%s", name);
 }
 
 /* ---- stdout, while a hook runs (NS-38) ---- */
@@ -171,9 +163,8 @@ client_event_close(struct sconce_stream *st)
 		if (ops->mux_close != NULL)
 			ops->mux_close(c);
 	}
-	if (sconce_log_wanted(sconce_process_log(c->server->process), SCONCE_LOG_INFO))
-		sconce_client_log(c, SCONCE_LOG_INFO, "closed after %.3f s%s%s", sconce_now(c->server->loop) - c->since,
-		    st->sock.errnum != 0 ? ": " : "", st->sock.errnum != 0 ? sconce_strerror(st->sock.errnum) : "");
+	sconce_client_log(c, SCONCE_LOG_INFO, "closed after %.3f s%s%s", sconce_now(c->server->loop) - c->since,
+	    st->sock.errnum != 0 ? ": " : "", st->sock.errnum != 0 ? sconce_strerror(st->sock.errnum) : "");
 }
 
 /* Whether nothing more is to be accepted, after clients or max_clients have changed. */

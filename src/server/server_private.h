@@ -13,7 +13,6 @@
 #include <sconce/server.h>
 #include <sconce/timer.h>
 
-
 enum { SERVER_STEPS = 16 };
 
 /* A socket that the server is reached by. */
