@@ -9,7 +9,6 @@
 
 enum {
 	SPLICE_STEP = 1024 * 1024,
-	SPLICE_AGAIN = 32 * 1024,	/* after a splice of this size the next may have come: asking costs less than a turn */
 	SMALL_TIMES = 4,		/* short splices in a row, before copying */
 	PIPES_KEPT = 16
 };
@@ -258,7 +257,7 @@ fill_pipe(struct sconce__transfer *t)
 			t->small = 0;
 			t->splice = false;
 		}
-		return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
+		return (size_t)n < step ? PUMP_SOURCE : PUMP_DONE;
 	}
 	if (n == 0) {
 		sconce__input_end(src, 0);
@@ -342,7 +341,7 @@ static bool
 spliceable(const struct sconce_sock *dst, const struct sconce__transfer *t)
 {
 	return t->splice && !t->no_splice && plain(t->src) && plain(dst) && t->src->_side->unread_len == 0 &&
-	    !(t->src->_flags & SCONCE_PAUSE_END);
+	    !(t->src->_flags & (SCONCE_PAUSE_END | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
 }
 
 static enum pump
@@ -373,36 +372,42 @@ finish(struct sconce_sock *dst, int status)
 	return PUMP_DONE;
 }
 
+/* Whether the transfer goes on behind a step that came to `r`: it is still there and waits for nothing. */
+static bool
+goes_on(struct sconce_sock *dst, struct sconce__transfer *t, enum pump r)
+{
+	if (r == PUMP_FAILED)
+		return false;			/* `t` is gone */
+	if (r == PUMP_SOURCE && t->left > 0) {
+		put_pipe(dst->loop, t);		/* it is empty: others may use it while we wait */
+		source_wanted(t->src, true);
+		return false;
+	}
+	if (r == PUMP_STUCK && t->src != NULL)
+		source_wanted(t->src, false);
+	return r != PUMP_STUCK && r != PUMP_BUDGET;
+}
+
 enum pump
 sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 {
 	enum pump r;
 
-	for (;;) {
+	do {
 		r = t->in_pipe > 0 ? empty_pipe(dst, t, budget) : PUMP_DONE;
-		if (r == PUMP_DONE) {
-			if (t->left == 0)
-				return finish(dst, 0);
-			if (t->ended)
-				return finish(dst, t->status);
-			if (t->src->fd < 0 || (t->src->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))
-				return PUMP_SOURCE;	/* succeed() comes back */
-			if (*budget == 0)
-				return PUMP_BUDGET;
-			r = spliceable(dst, t) ? splice_step(dst, t, budget) : copy_step(dst, t, budget);
-		}
-		if (r == PUMP_FAILED)
-			return r;		/* `t` is gone */
-		if (r == PUMP_STUCK && t->src != NULL)
-			source_wanted(t->src, false);
-		if (r == PUMP_SOURCE && t->left > 0) {
-			put_pipe(dst->loop, t);	/* it is empty: others may use it while we wait */
-			source_wanted(t->src, true);
-			return r;
-		}
-		if (r == PUMP_STUCK || r == PUMP_BUDGET)
-			return r;
-	}
+		if (r != PUMP_DONE)
+			continue;
+		if (t->left == 0)
+			return finish(dst, 0);
+		if (t->ended)
+			return finish(dst, t->status);
+		if (t->src->fd < 0 || (t->src->_flags & (SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT)))
+			return PUMP_SOURCE;	/* succeed() comes back */
+		if (*budget == 0)
+			return PUMP_BUDGET;
+		r = spliceable(dst, t) ? splice_step(dst, t, budget) : copy_step(dst, t, budget);
+	} while (goes_on(dst, t, r));
+	return r;
 }
 
 /* ---- the calls ---- */
@@ -423,13 +428,18 @@ sconce__transfer_flow(struct sconce_sock *src)
 	struct sconce_loop *l = src->loop;
 	struct sconce__transfer *t = src->_side != NULL ? src->_side->transfer : NULL;
 	size_t budget = FLUSH_BYTES;
+	enum pump r = PUMP_DONE;
 	struct sconce_sock *dst;
 
 	if (t == NULL || !flows(t->dst, t) || src->_side->transport != NULL)
 		return false;
 	dst = t->dst;
 	l->depth = 1;				/* the turn's time is the time */
-	switch (sconce__pump(dst, t, &budget)) {
+	if (likely(t->in_pipe == 0 && t->left > 0 && spliceable(dst, t)))
+		r = splice_step(dst, t, &budget);	/* all that most events come to */
+	if (unlikely(goes_on(dst, t, r)))
+		r = sconce__pump(dst, t, &budget);
+	switch (r) {
 	case PUMP_SOURCE:
 		break;				/* it waits for input again: nothing else has changed */
 	case PUMP_BUDGET:
