@@ -9,6 +9,10 @@
  * fds or idle watchers are busy).
  * All our watchers are unref'd; one ev_ref is held while the core has something to wait for.
  *
+ * That is for an application's ev_loop, and for what it runs itself.  When we run a loop that we made, libev calls invoke()
+ * behind each wait, which begins and ends the turn around libev's pending events: nothing needs to be fed then, and many turns
+ * are one ev_run.
+ *
  * libev has no event for hang-ups and forgets an fd that nobody reads or writes.  Those fds go, once,
  * into a second epoll set with EPOLLET alone (errors and hang-ups are implied), which is one more fd
  * of the loop; close(2) takes them out again. */
@@ -32,7 +36,11 @@ struct libev {
 	struct ev_loop *ev;
 	struct sconce_loop *loop;
 	bool own;			/* we made `ev` and destroy it */
-	bool running;			/* in run(): the next wait is no earlier than its end */
+	bool running;			/* in run_shared(): the next wait is no earlier than its end */
+	bool many;			/* in sconce__libev_turns() */
+	bool invoking;			/* in run_own(), libev's pending events */
+	bool in_turn;			/* and these behind a wait: the turn's end comes without being fed */
+	struct libev *outer;		/* of another loop, whose run_own() is on the stack below */
 	bool kept;			/* an ev_ref is held */
 	int wake_fd, hup_fd;
 	int fd_max;			/* memory for fds up to this was asked for */
@@ -46,6 +54,8 @@ struct libev {
 	ev_check end;			/* fed, never started */
 	ev_check post;			/* started only while there are post-loop callbacks */
 };
+
+static _Thread_local struct libev *turning;	/* in run_own() on this thread: the innermost */
 
 static_assert(sizeof(ev_io) <= sizeof(struct sconce_backend_slot), "libev's watcher fits in the slot");
 
@@ -65,7 +75,7 @@ begin_once(struct libev *b)
 		b->iteration = iteration;
 		sconce_backend_begin(b->loop);
 	}
-	b->begun = b->running;
+	b->begun = b->running || b->in_turn;
 }
 
 /* libev could not watch the fd: it is bad, or the kernel is out of memory or watches.  It has stopped the watcher. */
@@ -458,12 +468,14 @@ libev_timer(int64_t deadline, void *ctx)
 	struct libev *b = ctx;
 	double after;
 
-	if (deadline == b->armed)
+	if (deadline == b->armed && !ev_is_pending(&b->timer))
 		return;
 	b->armed = deadline;
 	if (ev_is_active(&b->timer)) {
 		ev_ref(b->ev);
 		ev_timer_stop(b->ev, &b->timer);
+	} else if (ev_clear_pending(b->ev, &b->timer)) {
+		ev_ref(b->ev);			/* libev has stopped it, and timer_ready() will not hear of it */
 	}
 	if (deadline == INT64_MAX)
 		return;
@@ -474,9 +486,69 @@ libev_timer(int64_t deadline, void *ctx)
 	ev_unref(b->ev);
 }
 
-/* ev_run, once.  Nothing of ours can meet a second wait in it, except in a hook that runs the loop. */
+/* libev's pending events behind a wait: the middle of a turn. */
 static void
-run_ev(struct libev *b, int flags)
+invoke_turn(struct libev *b)
+{
+	b->in_turn = b->begun = true;
+	sconce_backend_begin(b->loop);
+	ev_invoke_pending(b->ev);
+	b->in_turn = b->begun = false;
+	if (b->many && !sconce__turn_over(b->loop))
+		ev_break(b->ev, EVBREAK_ONE);
+}
+
+/* The same in an application's nested run: the end of our turn does not follow, and what counted on that is fed. */
+static void
+invoke_nested(struct libev *b)
+{
+	b->begun = false;
+	if (b->in_turn && b->loop->end_fed)
+		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
+	b->in_turn = false;
+	ev_invoke_pending(b->ev);
+}
+
+/* libev calls this before its first wait and behind each, and around other things. */
+static void
+invoke(EV_P)
+{
+	struct libev *b = turning;
+	unsigned iteration = ev_iteration(EV_A);
+
+	while (b->ev != EV_A)
+		b = b->outer;
+	if (b->invoking) {
+		invoke_nested(b);
+		return;
+	}
+	b->invoking = true;
+	if (iteration != b->iteration) {
+		b->iteration = iteration;
+		invoke_turn(b);
+	} else {
+		ev_invoke_pending(EV_A);
+	}
+	b->invoking = false;
+}
+
+/* ev_run on a loop of our own, where libev's pending events are ours to invoke. */
+static void
+run_own(struct libev *b, int flags)
+{
+	b->iteration = ev_iteration(b->ev);
+	b->outer = turning;
+	turning = b;
+	ev_set_invoke_pending_cb(b->ev, invoke);
+	ev_run(b->ev, flags);
+	ev_set_invoke_pending_cb(b->ev, ev_invoke_pending);
+	turning = b->outer;
+}
+
+/* ev_run on an application's loop: the first event after the wait begins the turn.  Nothing of ours can meet a second wait in
+ * it, except in a hook that runs the loop. */
+static void
+run_shared(struct libev *b, int flags)
 {
 	bool outer = b->running;
 
@@ -486,6 +558,15 @@ run_ev(struct libev *b, int flags)
 	b->running = outer;
 	b->begun = false;
 	b->iteration = ev_iteration(b->ev);	/* what is fed from here on is of this turn still */
+}
+
+static void
+run_ev(struct libev *b, int flags)
+{
+	if (b->own)
+		run_own(b, flags);
+	else
+		run_shared(b, flags);
 }
 
 static int
@@ -510,6 +591,20 @@ libev_run(int64_t deadline, void *ctx)
 		run_ev(b, EVRUN_ONCE);
 	}
 	return 0;
+}
+
+/* One ev_run for many turns: entering it for each is a third of what the library adds to a turn with one event. */
+bool
+sconce__libev_turns(void *ctx)
+{
+	struct libev *b = ctx;
+
+	if (!b->own)
+		return false;
+	b->many = true;
+	run_own(b, 0);
+	b->many = false;
+	return true;
 }
 
 static void
@@ -538,7 +633,8 @@ libev_feed(enum sconce_feed when, void *ctx)
 	struct libev *b = ctx;
 
 	if (when == SCONCE_FEED_END) {
-		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
+		if (!b->in_turn)
+			ev_feed_event(b->ev, &b->end, EV_CUSTOM);
 	} else if (!ev_is_active(&b->idle)) {
 		ev_idle_start(b->ev, &b->idle);
 		ev_check_start(b->ev, &b->next);

@@ -315,7 +315,8 @@ struct sconce_loop {
 	/* options and state */
 	uint64_t high, low, cap;
 	unsigned flags, backend_flags;
-	bool running, stop, freeing, post_false;
+	bool running, stop, freeing;
+	bool go_on;				/* the last turn's post-loop callbacks let the run go on */
 	const struct sconce_backend *real_be;	/* under a trace */
 	void *real_ctx;
 	struct sconce_backend *trace_be;
@@ -390,6 +391,8 @@ void sconce__post_loop_drop(struct sconce_sock *s);	/* with a side record only *
 void sconce__call_push(struct sconce_loop *l, struct sconce__call *c);
 /* The earliest deadline changed. */
 void sconce__deadline_changed(struct sconce_loop *l);
+/* Ends a turn of sconce__libev_turns(): steps 4 to 7.  False: sconce_loop_run() wants to look around. */
+bool sconce__turn_over(struct sconce_loop *l);
 /* Sets the loop's idea of now. */
 void sconce__read_clock(struct sconce_loop *l);
 static inline bool
@@ -759,5 +762,8 @@ void sconce__inspect_fini(struct sconce_loop *l);
 
 /* backend_libev.c */
 extern const struct sconce_backend sconce__libev;
+/* Many turns like those of libev's run(), with no deadline but timer()'s, until sconce__turn_over() says no.  False: not on an
+ * application's own loop. */
+bool sconce__libev_turns(void *ctx);
 
 #endif

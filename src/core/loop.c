@@ -333,9 +333,18 @@ arm_dirty(struct sconce_loop *l)
 			sconce__arm(s);
 }
 
-/* One turn.  0 or -errno; *post_out tells whether the post-loop callbacks let the run go on. */
+/* Steps 4 to 7. */
+static void
+end_turn(struct sconce_loop *l)
+{
+	if (l->end_wanted)
+		sconce_backend_end(l);
+	l->go_on = has_post_loops(l) ? step7(l) : true;
+}
+
+/* One turn.  0 or -errno. */
 static int
-turn(struct sconce_loop *l, double limit, bool *post_out)
+turn(struct sconce_loop *l, double limit)
 {
 	uint64_t before = l->turn;
 	int r;
@@ -344,10 +353,32 @@ turn(struct sconce_loop *l, double limit, bool *post_out)
 	r = l->be->run(turn_deadline(l, limit), l->ctx);
 	if (l->turn == before)
 		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
-	if (l->end_wanted)
-		sconce_backend_end(l);
-	*post_out = has_post_loops(l) ? step7(l) : true;
+	end_turn(l);
 	return r;
+}
+
+/* Whether the next turn is one like most: there is something to wait for, nothing else to do, and nobody has set a limit. */
+static bool
+is_plain(const struct sconce_loop *l)
+{
+	return l->kept && l->timeout < 0 && !l->turn_wanted && !l->end_wanted && !l->stop && l->be->run == sconce__libev.run &&
+	    !atomic_load(&l->has_posted);
+}
+
+bool
+sconce__turn_over(struct sconce_loop *l)
+{
+	end_turn(l);
+	return l->go_on && is_plain(l);
+}
+
+/* One turn or, if they are plain, many. */
+static int
+turns(struct sconce_loop *l)
+{
+	if (is_plain(l) && l->be->init == sconce__libev.init && sconce__libev_turns(l->ctx))
+		return 0;
+	return turn(l, -1);
 }
 
 /* To wait would be for ever. */
@@ -371,7 +402,6 @@ int
 sconce_loop_run(struct sconce_loop *l)
 {
 	int r = enter_run(l);
-	bool go_on = true;
 
 	if (r < 0)
 		return r;
@@ -384,10 +414,10 @@ sconce_loop_run(struct sconce_loop *l)
 			r = SCONCE_LOOP_IDLE;
 			break;
 		}
-		r = turn(l, -1, &go_on);
+		r = turns(l);
 		if (r < 0)
 			break;
-		if (!go_on && !l->stop) {
+		if (!l->go_on && !l->stop) {
 			r = SCONCE_LOOP_POST;
 			break;
 		}
@@ -401,12 +431,11 @@ int
 sconce_loop_step(struct sconce_loop *l, double timeout)
 {
 	uint64_t before = l->hooks, ran;
-	bool go_on;
 	int r = enter_run(l);
 
 	if (r < 0)
 		return r;
-	r = turn(l, timeout >= 0 ? timeout : nothing_left(l) ? 0 : -1, &go_on);
+	r = turn(l, timeout >= 0 ? timeout : nothing_left(l) ? 0 : -1);
 	l->running = false;
 	ran = l->hooks - before;
 	return r < 0 ? r : ran > INT_MAX ? INT_MAX : (int)ran;

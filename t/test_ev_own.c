@@ -1,0 +1,456 @@
+/* sconce_loop_run() on a loop of our own, which makes many turns of one ev_run: what ends that, and what an application that
+ * runs the ev_loop inside it still gets. */
+#include "harness.h"
+#include "pair.h"
+
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include <sconce/ev.h>
+
+#include "core.h"
+
+static struct pair p;
+static struct ev_loop *ev;
+static int ticks, inner_ticks, calls;
+
+static void
+count_call(struct sconce_loop *l, void *arg, int status)
+{
+	(void)l, (void)arg, (void)status;
+	calls++;
+}
+
+/* Leaves work for the next turn, so that this one is not a plain one. */
+static void
+count_twice(struct sconce_loop *l, void *arg, int status)
+{
+	count_call(l, arg, status);
+	sconce_defer(l, NULL, count_call, NULL);
+}
+
+static void
+open_own(void)
+{
+	pair_open(&p, WIRE_UNIX);
+	ev = sconce_loop_ev(p.loop);
+	ck_assert_ptr_nonnull(ev);
+	ticks = inner_ticks = calls = 0;
+}
+
+static void
+close_both(void)
+{
+	sconce_close(&p.a.sock, SCONCE_REASON_LOCAL);
+	sconce_close(&p.b.sock, SCONCE_REASON_LOCAL);
+}
+
+static void
+send_byte(struct end *from)
+{
+	ck_assert_int_eq(send(sconce_fd(&from->sock), "x", 1, 0), 1);
+}
+
+static void
+read_some(struct end *e)
+{
+	char buf[16];
+
+	e->last = sconce_read(&e->sock, buf, sizeof(buf));
+}
+
+/* ---- turns ---- */
+
+static uint64_t turn_before;
+
+static void
+pass_on(struct end *e)
+{
+	read_some(e);
+	ck_assert_uint_gt(p.loop->turn, turn_before);
+	turn_before = p.loop->turn;
+	if (++e->n == 100)
+		close_both();
+	else
+		sconce_write(&e->sock, "x", 1);
+}
+
+/* Each wait is a turn of its own, with its own time and its end, and the run is over when nothing is left. */
+START_TEST(test_own_each_wait_is_a_turn)
+{
+	open_own();
+	p.a.on.read = p.b.on.read = pass_on;
+	turn_before = p.loop->turn;
+	send_byte(&p.a);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_IDLE);
+	ck_assert_int_ge(p.a.n, 99);
+	ck_assert_uint_eq(p.a.destroys + p.b.destroys, 2);
+	pair_free(&p);
+}
+END_TEST
+
+static bool
+post_counts(struct sconce_loop *l, void *arg)
+{
+	(void)l, (void)arg;
+	return ++ticks < 3;
+}
+
+static void
+add_post(struct end *e)
+{
+	read_some(e);
+	if (e->n++ == 0)
+		ck_assert_int_eq(sconce_post_loop_add(p.loop, post_counts, NULL), 0);
+	send_byte(&p.b);
+}
+
+/* A post-loop callback that is added in a hook runs at the end of that very turn, and its false ends the run.  DS-27 */
+START_TEST(test_own_post_loop_added_on_the_way)
+{
+	open_own();
+	p.a.on.read = add_post;
+	send_byte(&p.b);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_POST);
+	ck_assert_int_eq(ticks, 3);
+	ck_assert_int_eq(p.a.n, 3);
+	sconce_post_loop_remove(p.loop, post_counts, NULL);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+trace_count(struct sconce_loop *l, const struct sconce_trace *event, void *arg)
+{
+	(void)l, (void)arg;
+	ticks += strcmp(event->what, "call") == 0 && strcmp(event->name, "recv") == 0;
+}
+
+static void
+trace_on(struct end *e)
+{
+	read_some(e);
+	if (e->n++ == 0)
+		sconce_set_trace(p.loop, trace_count, NULL);
+	if (e->n == 3)
+		sconce_set_trace(p.loop, NULL, NULL);
+	if (e->n == 5)
+		sconce_loop_stop(p.loop);
+	send_byte(&p.b);
+}
+
+/* A trace that is turned on and off in hooks sees what is between. */
+START_TEST(test_own_trace_turned_on_and_off_on_the_way)
+{
+	open_own();
+	p.a.on.read = trace_on;
+	send_byte(&p.b);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_eq(p.a.n, 5);
+	ck_assert_int_eq(ticks, 2);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+limit_on(struct end *e)
+{
+	read_some(e);
+	sconce_loop_set_timeout(p.loop, 0.001);
+	sconce_post_loop_add(p.loop, post_counts, NULL);
+}
+
+/* A limit for waits that is set in a hook holds from the next wait on. */
+START_TEST(test_own_loop_timeout_set_on_the_way)
+{
+	open_own();
+	p.a.on.read = limit_on;
+	send_byte(&p.b);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_POST);	/* it would wait for ever */
+	ck_assert_int_eq(ticks, 3);
+	sconce_post_loop_remove(p.loop, post_counts, NULL);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+break_all(EV_P_ ev_timer *w, int revents)
+{
+	(void)w, (void)revents;
+	ticks++;
+	ev_break(EV_A_ EVBREAK_ALL);
+}
+
+static void
+stop_timer(struct sconce_timer *t, void *arg)
+{
+	(void)t, (void)arg;
+	sconce_loop_stop(p.loop);
+}
+
+/* An application's ev_break ends a turn and not the run. */
+START_TEST(test_own_application_breaks)
+{
+	struct sconce_timer t;
+	ev_timer w;
+
+	open_own();
+	ev_timer_init(&w, break_all, 0.001, 0.001);
+	ev_timer_start(ev, &w);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);
+	sconce_timer_start(&t, 0.01);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_ge(ticks, 3);
+	ev_timer_stop(ev, &w);
+	pair_free(&p);
+}
+END_TEST
+
+/* ---- the ev_loop run inside the run ---- */
+
+static void
+echo(struct end *e)
+{
+	char buf[16];
+	ssize_t n = sconce_read(&e->sock, buf, sizeof(buf));
+
+	if (n > 0)
+		sconce_write(&e->sock, buf, (size_t)n);
+	if (++e->n % 3 == 0)
+		sconce_defer(p.loop, NULL, count_twice, NULL);
+	if (n == 0)
+		sconce_close(&e->sock, SCONCE_REASON_EOF);
+}
+
+/* Sends to b's peer and runs the ev_loop until all has come back. */
+static void
+nested_from_watcher(EV_P_ ev_timer *w, int revents)
+{
+	size_t want = p.b.in_len;
+	int runs = 0;
+
+	(void)revents;
+	sconce_defer(p.loop, NULL, count_call, NULL);	/* work of the outer turn's end */
+	ev_timer_stop(EV_A_ w);
+	while (p.b.in_len < want + 20) {
+		sconce_write(&p.b.sock, "x", 1);
+		ck_assert_int_lt(runs++, 1000);
+		ev_run(EV_A_ EVRUN_ONCE);
+	}
+	ck_assert_int_ge(calls, 3);
+	calls = 0;
+	sconce_defer(p.loop, NULL, count_call, NULL);	/* made outside of hooks, and nothing else to wake it */
+	ev_run(EV_A_ EVRUN_NOWAIT);
+	ck_assert_int_ge(calls, 1);
+	inner_ticks++;
+	sconce_timer_start(w->data, 0.001);
+}
+
+/* An application's watcher runs the ev_loop: our sockets are served there, turns end there, and the run goes on afterwards. */
+START_TEST(test_own_nested_run_in_a_watcher)
+{
+	struct sconce_timer t;
+	ev_timer w;
+
+	open_own();
+	p.a.on.read = echo;
+	ev_timer_init(&w, nested_from_watcher, 0.001, 0);
+	w.data = &t;
+	ev_timer_start(ev, &w);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);	/* nothing but the conversation wakes the nested run */
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_eq(inner_ticks, 1);
+	ck_assert_uint_ge(p.b.in_len, 20);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+nested_until_break(EV_P_ ev_timer *w, int revents)
+{
+	(void)revents;
+	ev_timer_stop(EV_A_ w);
+	sconce_write(&p.b.sock, "x", 1);
+	ck_assert_int_ne(ev_run(EV_A_ 0), 0);
+	inner_ticks = ticks;
+}
+
+/* That nested run ends when the application says so, and not because a turn of ours was not a plain one. */
+START_TEST(test_own_nested_run_is_not_broken_by_us)
+{
+	ev_timer w, end;
+	struct sconce_timer t;
+
+	open_own();
+	p.a.on.read = p.b.on.read = echo;		/* for ever */
+	ev_timer_init(&w, nested_until_break, 0.001, 0);
+	ev_timer_start(ev, &w);
+	ev_timer_init(&end, break_all, 0.02, 0);
+	ev_timer_start(ev, &end);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);
+	sconce_timer_start(&t, 0.04);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_eq(inner_ticks, 1);
+	ck_assert_int_ge(p.a.n, 10);
+	ck_assert_int_ge(calls, 3);
+	pair_free(&p);
+}
+END_TEST
+
+static struct sconce_timer inner_timer;
+
+static void
+inner_fire(struct sconce_timer *t, void *arg)
+{
+	(void)t, (void)arg;
+	inner_ticks++;
+}
+
+static void
+nested_from_hook(struct end *e)
+{
+	read_some(e);
+	sconce_close(&e->sock, SCONCE_REASON_LOCAL);
+	sconce_defer(p.loop, NULL, count_call, NULL);
+	sconce_timer_start(&inner_timer, 0);
+	for (int i = 0; i < 3; i++)
+		ev_run(ev, EVRUN_NOWAIT);
+	ck_assert_uint_eq(e->destroys, 0);
+	ck_assert_int_eq(calls + inner_ticks, 0);
+}
+
+/* A hook runs the ev_loop: what it left for the turn's end, and what fell due meanwhile, is done when it has ended.  HZ-12 */
+START_TEST(test_own_nested_run_in_a_hook)
+{
+	open_own();
+	p.b.close_at_end = true;
+	p.a.on.read = nested_from_hook;
+	sconce_timer_init(&inner_timer, p.loop, inner_fire, NULL);
+	send_byte(&p.b);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_IDLE);
+	ck_assert_uint_eq(p.a.destroys + p.b.destroys, 2);
+	ck_assert_int_eq(calls, 1);
+	ck_assert_int_eq(inner_ticks, 1);
+	pair_free(&p);
+}
+END_TEST
+
+/* ---- two loops in one thread ---- */
+
+static struct pair q;
+
+static void
+inner_pass(struct end *e)
+{
+	read_some(e);
+	sconce_write(&e->sock, "x", 1);
+	if (++e->n == 10)
+		sconce_loop_stop(q.loop);
+}
+
+static void
+run_other(struct end *e)
+{
+	read_some(e);
+	q.a.n = q.b.n = 0;
+	send_byte(&q.a);
+	ck_assert_int_eq(sconce_loop_run(q.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_ge(q.b.n + q.a.n, 10);
+	if (++e->n == 3)
+		sconce_loop_stop(p.loop);
+	send_byte(&p.b);
+}
+
+static void
+run_outer_ev(struct end *e)
+{
+	int before = ticks;
+	ev_timer now;
+
+	inner_pass(e);
+	ev_timer_init(&now, break_all, 0, 0);
+	ev_timer_start(ev, &now);
+	ev_run(ev, EVRUN_NOWAIT);		/* of the loop whose hook is on the stack */
+	ck_assert_int_eq(ticks, before + 1);
+}
+
+/* A hook of one loop runs another, whose hook runs the ev_loop of the first. */
+START_TEST(test_own_two_loops)
+{
+	open_own();
+	pair_open(&q, WIRE_UNIX);
+	q.a.on.read = inner_pass;
+	q.b.on.read = run_outer_ev;
+	p.a.on.read = run_other;
+	send_byte(&p.b);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_eq(p.a.n, 3);
+	pair_free(&q);
+	pair_free(&p);
+}
+END_TEST
+
+/* ---- the one timer ---- */
+
+static void
+rearm_before(EV_P_ ev_timer *w, int revents)
+{
+	(void)EV_A, (void)w, (void)revents;
+	ticks++;
+	for (int i = 0; i < 3; i++) {
+		sconce_timer_stop(&inner_timer);
+		sconce_timer_start(&inner_timer, 0.002 + 0.001 * i);
+	}
+}
+
+/* Whoever changes the next deadline while libev's timer has gone off, but has not been heard of yet, breaks no reference count:
+ * an ev_run with nothing but a socket to wait for does not end. */
+START_TEST(test_own_deadline_changed_while_it_is_due)
+{
+	ev_timer w, end;
+	struct timespec t;
+	double until;
+
+	open_own();
+	sconce_timer_init(&inner_timer, p.loop, inner_fire, NULL);
+	sconce_timer_start(&inner_timer, 0.002);
+	ev_timer_init(&w, rearm_before, _i == 0 ? 0.001 : 0.003, 0);
+	ev_set_priority(&w, EV_MAXPRI);
+	ev_timer_start(ev, &w);
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	until = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + 0.006;
+	while ((double)t.tv_sec + (double)t.tv_nsec * 1e-9 < until)	/* both are due in one wait */
+		clock_gettime(CLOCK_MONOTONIC, &t);
+	for (int i = 0; i < 100 && inner_ticks == 0; i++)
+		ev_run(ev, EVRUN_ONCE);
+	ck_assert_int_eq(ticks, 1);
+	ck_assert_int_eq(inner_ticks, 1);
+	ev_timer_init(&end, break_all, 0.005, 0);
+	ev_timer_start(ev, &end);
+	ev_unref(ev);
+	ev_run(ev, 0);
+	ck_assert_int_eq(ticks, 2);			/* it lasted until that */
+	ev_ref(ev);
+	pair_free(&p);
+}
+END_TEST
+
+Suite *
+t_suite(void)
+{
+	Suite *s = suite_create("ev_own");
+	TCase *turns = t_case(s, "turns"), *nested = t_case(s, "nested");
+
+	tcase_add_test(turns, test_own_each_wait_is_a_turn);
+	tcase_add_test(turns, test_own_post_loop_added_on_the_way);
+	tcase_add_test(turns, test_own_trace_turned_on_and_off_on_the_way);
+	tcase_add_test(turns, test_own_loop_timeout_set_on_the_way);
+	tcase_add_test(turns, test_own_application_breaks);
+	tcase_add_test(nested, test_own_nested_run_in_a_watcher);
+	tcase_add_test(nested, test_own_nested_run_is_not_broken_by_us);
+	tcase_add_test(nested, test_own_nested_run_in_a_hook);
+	tcase_add_test(nested, test_own_two_loops);
+	tcase_add_loop_test(turns, test_own_deadline_changed_while_it_is_due, 0, 2);
+	return s;
+}
