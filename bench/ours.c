@@ -463,7 +463,7 @@ ours_accept(struct sconce_listener *l, int fd, const struct sconce_addr *peer)
 	return workload->accept(l->sock.loop, fd);
 }
 
-static const struct sconce_listener_ops listener_ops = {.name = "listener", .accept = ours_accept};
+static const struct sconce_listener_ops listener_ops = {.name = "listener", .accept = ours_accept, .no_peer = true};
 
 int
 main(int argc, char **argv)

@@ -169,6 +169,29 @@ START_TEST(test_listen_tcp_accepts_and_tells_peer)
 }
 END_TEST
 
+/* A type that does not look at the peer is not told, and can ask for it. */
+START_TEST(test_listen_no_peer_is_asked_for_later)
+{
+	struct sconce_listener_ops ops = server_ops;
+	char text[SCONCE_ADDR_TEXT];
+	struct sconce_addr near, peer;
+	int fd;
+
+	server_start(&server, "tcp://127.0.0.1:0");
+	ops.no_peer = true;
+	ck_assert_int_eq(sconce_listener_set_ops(&server.listener, &ops), 0);
+	fd = plain_connect(&server.listener.addr);
+	near.len = sizeof(near.un);
+	ck_assert_int_eq(getsockname(fd, &near.any, &near.len), 0);
+	NET_UNTIL(server.accepts == 1);
+	ck_assert_str_eq(server.peer, "?");
+	ck_assert_int_eq(sconce_peer(&server.conns[0]->sock, &peer), 0);
+	ck_assert_str_eq(sconce_addr_text(&peer, server.peer, sizeof(server.peer)), sconce_addr_text(&near, text, sizeof(text)));
+	server_stop(&server);
+	close(fd);
+}
+END_TEST
+
 static void
 check_family(const char *endpoint, const char *peer)
 {
@@ -1170,6 +1193,7 @@ t_suite(void)
 
 	tcase_set_timeout(errors, 20);
 	tcase_add_test(accepting, test_listen_tcp_accepts_and_tells_peer);
+	tcase_add_test(accepting, test_listen_no_peer_is_asked_for_later);
 	tcase_add_test(accepting, test_listen_other_families_accept);
 	tcase_add_test(accepting, test_listen_port_alone_v4_peer_is_v4);
 	tcase_add_test(accepting, test_listen_many_are_accepted_in_batches);

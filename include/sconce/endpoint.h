@@ -263,6 +263,9 @@ struct sconce_listener_ops {
 	/* As for sockets; `event_close` may be missing. */
 	void (*event_close)(struct sconce_listener *l);
 	void (*destroy)(struct sconce_listener *l);
+	/* accept() does not look at `peer`, which is then empty (its len is 0): to be told it costs some 0.1 us a
+	 * connection.  sconce_peer() asks for it later all the same. */
+	bool no_peer;
 };
 
 /* Why a listener does not accept. */

@@ -327,10 +327,13 @@ listener_event_read(struct sconce_sock *s)
 	s->_flags |= FL_READ_TRIED;	/* it did: accept(2) tells of every error there is */
 	while (taken < batch_of(l) && failures < ACCEPT_BATCH && !s->closed && !(s->_flags & FL_PAUSED)) {
 		struct sconce_addr peer;
+		bool tell = !l->ops->no_peer;
 		int fd;
 
-		peer.len = sizeof(peer.un);
-		fd = loop->be->accept4(s->fd, &peer.any, &peer.len, SOCK_NONBLOCK | SOCK_CLOEXEC, loop->ctx);
+		peer.any.sa_family = AF_UNSPEC;
+		peer.len = tell ? sizeof(peer.un) : 0;
+		fd = loop->be->accept4(s->fd, tell ? &peer.any : NULL, tell ? &peer.len : NULL, SOCK_NONBLOCK | SOCK_CLOEXEC,
+			loop->ctx);
 		if (fd >= 0) {
 			if (l->_backoff > 0)
 				l->_backoff = backoff_first / 2;	/* the spell goes on, its waits begin anew */
