@@ -94,6 +94,7 @@ static const struct server relay_servers[] = {
 	{"ours", ROLE_OURS, "ours", "relay", .listen = NULL},
 	{"raw again", ROLE_CONTROL, "relay", "copy", .listen = NULL},
 	{"raw, splice", ROLE_OTHER, "relay", "splice", .listen = NULL},
+	{"libev", ROLE_OTHER, "relay-libev", "copy", .listen = NULL},
 	{.name = NULL},
 };
 
@@ -102,6 +103,7 @@ static const struct server stream_relay_servers[] = {
 	{"ours", ROLE_OURS, "ours", "relay", .listen = NULL},
 	{"splice again", ROLE_CONTROL, "relay", "splice", .listen = NULL},
 	{"raw, copy", ROLE_OTHER, "relay", "copy", .listen = NULL},
+	{"libev, splice", ROLE_OTHER, "relay-libev", "splice", .listen = NULL},
 	{.name = NULL},
 };
 
