@@ -9,6 +9,7 @@
 
 enum {
 	SPLICE_STEP = 1024 * 1024,
+	SPLICE_AGAIN = 64 * 1024,	/* after a splice of this size there may be more at once; also all that a pipe of the usual size takes */
 	SMALL_TIMES = 4,		/* short splices in a row, before copying */
 	PIPES_KEPT = 16
 };
@@ -257,7 +258,7 @@ fill_pipe(struct sconce__transfer *t)
 			t->small = 0;
 			t->splice = false;
 		}
-		return (size_t)n < step ? PUMP_SOURCE : PUMP_DONE;
+		return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
 	}
 	if (n == 0) {
 		sconce__input_end(src, 0);
