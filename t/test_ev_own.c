@@ -3,9 +3,12 @@
 #include "harness.h"
 #include "pair.h"
 
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <sconce/ev.h>
 
@@ -58,6 +61,20 @@ read_some(struct end *e)
 	char buf[16];
 
 	e->last = sconce_read(&e->sock, buf, sizeof(buf));
+}
+
+static void
+echo(struct end *e)
+{
+	char buf[16];
+	ssize_t n = sconce_read(&e->sock, buf, sizeof(buf));
+
+	if (n > 0)
+		sconce_write(&e->sock, buf, (size_t)n);
+	if (++e->n % 3 == 0)
+		sconce_defer(p.loop, NULL, count_twice, NULL);
+	if (n == 0)
+		sconce_close(&e->sock, SCONCE_REASON_EOF);
 }
 
 /* ---- turns ---- */
@@ -207,21 +224,114 @@ START_TEST(test_own_application_breaks)
 }
 END_TEST
 
-/* ---- the ev_loop run inside the run ---- */
+static int breaks_left;
 
 static void
-echo(struct end *e)
+break_before_wait(EV_P_ ev_prepare *w, int revents)
 {
-	char buf[16];
-	ssize_t n = sconce_read(&e->sock, buf, sizeof(buf));
-
-	if (n > 0)
-		sconce_write(&e->sock, buf, (size_t)n);
-	if (++e->n % 3 == 0)
-		sconce_defer(p.loop, NULL, count_twice, NULL);
-	if (n == 0)
-		sconce_close(&e->sock, SCONCE_REASON_EOF);
+	(void)w, (void)revents;
+	ticks++;
+	if (breaks_left > 0) {
+		breaks_left--;
+		ev_break(EV_A_ EVBREAK_ONE);
+	}
 }
+
+/* One that comes before the wait takes neither the timers nor the run with it: once, or every time. */
+START_TEST(test_own_application_breaks_before_the_wait)
+{
+	struct sconce_timer t;
+	ev_prepare w;
+
+	open_own();
+	breaks_left = _i == 0 ? 1 : INT_MAX;
+	ev_prepare_init(&w, break_before_wait);
+	ev_prepare_start(ev, &w);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);
+	sconce_timer_start(&t, 0.005);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_ge(ticks, 2);
+	ev_prepare_stop(ev, &w);
+	pair_free(&p);
+}
+END_TEST
+
+static void
+stop_and_break_all(EV_P_ ev_timer *w, int revents)
+{
+	sconce_loop_stop(p.loop);
+	break_all(EV_A_ w, revents);
+}
+
+static void
+run_in_watcher(EV_P_ ev_timer *w, int revents)
+{
+	(void)EV_A, (void)w, (void)revents;
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	inner_ticks++;
+}
+
+/* Our run inside an ev_run of the application's: its ev_break for all gets past ours. */
+START_TEST(test_own_run_inside_ev_run_breaks_with_it)
+{
+	ev_timer outer, inner, late;
+
+	open_own();
+	ev_timer_init(&outer, run_in_watcher, 0.001, 0);
+	ev_timer_start(ev, &outer);
+	ev_timer_init(&inner, stop_and_break_all, 0.005, 0);
+	ev_timer_start(ev, &inner);
+	ev_timer_init(&late, break_all, 2, 0);		/* were it not broken */
+	ev_timer_start(ev, &late);
+	ev_run(ev, 0);
+	ck_assert_int_eq(inner_ticks, 1);
+	ck_assert_int_eq(ticks, 1);
+	ev_timer_stop(ev, &late);
+	pair_free(&p);
+}
+END_TEST
+
+static struct sconce_timer child_timer;
+
+/* The child goes on with the loop in a run of its own. */
+static void
+fork_in_watcher(EV_P_ ev_timer *w, int revents)
+{
+	int status;
+	pid_t pid;
+
+	(void)EV_A, (void)w, (void)revents;
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		alarm(3);
+		if (sconce_loop_fork(p.loop) != 0)
+			_exit(1);
+		p.a.on.read = echo;
+		sconce_timer_start(&child_timer, 0.005);
+		sconce_write(&p.b.sock, "x", 1);
+		_exit(sconce_loop_run(p.loop) == SCONCE_LOOP_STOPPED && p.b.in_len == 1 ? 0 : 2);
+	}
+	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+	ck_assert_int_eq(status, 0);
+	sconce_loop_stop(p.loop);
+}
+
+/* A child that forked in a watcher of the application's, so below a run that is the parent's, runs the loop afresh. */
+START_TEST(test_own_fork_in_a_watcher)
+{
+	ev_timer w;
+
+	open_own();
+	sconce_timer_init(&child_timer, p.loop, stop_timer, NULL);
+	ev_timer_init(&w, fork_in_watcher, 0.001, 0);
+	ev_timer_start(ev, &w);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	pair_free(&p);
+}
+END_TEST
+
+/* ---- the ev_loop run inside the run ---- */
 
 /* Sends to b's peer and runs the ev_loop until all has come back. */
 static void
@@ -393,6 +503,22 @@ END_TEST
 
 /* ---- the one timer ---- */
 
+static double
+seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static void
+spin(double secs)
+{
+	for (double until = seconds() + secs; seconds() < until;)
+		;
+}
+
 static void
 rearm_before(EV_P_ ev_timer *w, int revents)
 {
@@ -409,8 +535,6 @@ rearm_before(EV_P_ ev_timer *w, int revents)
 START_TEST(test_own_deadline_changed_while_it_is_due)
 {
 	ev_timer w, end;
-	struct timespec t;
-	double until;
 
 	open_own();
 	sconce_timer_init(&inner_timer, p.loop, inner_fire, NULL);
@@ -418,10 +542,7 @@ START_TEST(test_own_deadline_changed_while_it_is_due)
 	ev_timer_init(&w, rearm_before, _i == 0 ? 0.001 : 0.003, 0);
 	ev_set_priority(&w, EV_MAXPRI);
 	ev_timer_start(ev, &w);
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	until = (double)t.tv_sec + (double)t.tv_nsec * 1e-9 + 0.006;
-	while ((double)t.tv_sec + (double)t.tv_nsec * 1e-9 < until)	/* both are due in one wait */
-		clock_gettime(CLOCK_MONOTONIC, &t);
+	spin(0.006);				/* both are due in one wait */
 	for (int i = 0; i < 100 && inner_ticks == 0; i++)
 		ev_run(ev, EVRUN_ONCE);
 	ck_assert_int_eq(ticks, 1);
@@ -436,6 +557,46 @@ START_TEST(test_own_deadline_changed_while_it_is_due)
 }
 END_TEST
 
+static void
+free_loop(EV_P_ ev_timer *w, int revents)
+{
+	struct sconce_loop *l = w->data;
+
+	(void)EV_A, (void)revents;
+	w->data = NULL;
+	if (l != NULL)
+		ck_assert_int_eq(sconce_loop_free(l), 0);
+	else
+		ticks++;
+}
+
+/* A loop on an application's ev_loop is freed while libev's timer of ours has gone off and has not been heard of yet. */
+START_TEST(test_own_freed_while_the_timer_is_due)
+{
+	struct ev_loop *app = ev_loop_new(EVFLAG_NOENV);
+	ev_timer frees, last;
+	struct sconce_loop *l;
+
+	ticks = inner_ticks = 0;
+	ck_assert_ptr_nonnull(app);
+	ev_timer_init(&frees, free_loop, 0.001, 0);
+	ev_set_priority(&frees, EV_MAXPRI);
+	ck_assert_int_eq(sconce_loop_new_ev(app, NULL, &l), 0);
+	frees.data = l;
+	sconce_timer_init(&inner_timer, l, inner_fire, NULL);
+	sconce_timer_start(&inner_timer, 0.002);
+	ev_timer_start(app, &frees);
+	spin(0.004);				/* both are due in one wait */
+	ev_timer_init(&last, free_loop, 0.005, 0);
+	last.data = NULL;
+	ev_timer_start(app, &last);
+	ev_run(app, 0);
+	ck_assert_int_eq(ticks, 1);		/* it lasted until that */
+	ck_assert_int_eq(inner_ticks, 0);
+	ev_loop_destroy(app);
+}
+END_TEST
+
 Suite *
 t_suite(void)
 {
@@ -447,10 +608,14 @@ t_suite(void)
 	tcase_add_test(turns, test_own_trace_turned_on_and_off_on_the_way);
 	tcase_add_test(turns, test_own_loop_timeout_set_on_the_way);
 	tcase_add_test(turns, test_own_application_breaks);
+	tcase_add_loop_test(turns, test_own_application_breaks_before_the_wait, 0, 2);
+	tcase_add_test(nested, test_own_run_inside_ev_run_breaks_with_it);
+	tcase_add_test(nested, test_own_fork_in_a_watcher);
 	tcase_add_test(nested, test_own_nested_run_in_a_watcher);
 	tcase_add_test(nested, test_own_nested_run_is_not_broken_by_us);
 	tcase_add_test(nested, test_own_nested_run_in_a_hook);
 	tcase_add_test(nested, test_own_two_loops);
 	tcase_add_loop_test(turns, test_own_deadline_changed_while_it_is_due, 0, 2);
+	tcase_add_test(turns, test_own_freed_while_the_timer_is_due);
 	return s;
 }

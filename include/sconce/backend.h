@@ -100,7 +100,8 @@ struct sconce_backend {
 	/* Makes an fd non-blocking and close-on-exec; -1 with errno EPERM for a regular file. */
 	int (*prepare)(int fd, void *ctx);
 
-	/* The system calls, with the results and errno of the real ones.  pipe2() may enlarge the pipe. */
+	/* The system calls, with the results and errno of the real ones.  pipe2() may enlarge the pipe; accept4() may get
+	 * NULL for addr and len. */
 	ssize_t (*recv)(int fd, void *buf, size_t len, int flags, void *ctx);
 	ssize_t (*send)(int fd, const void *buf, size_t len, int flags, void *ctx);
 	ssize_t (*sendmsg)(int fd, const struct msghdr *msg, int flags, void *ctx);

@@ -20,7 +20,7 @@ SCONCE_API int sconce_loop_new_ev(struct ev_loop *ev, const struct sconce_loop_o
 
 /* The libev loop underneath, or NULL when the backend is another.  It may have watchers of the application's, also when
  * the library made it; while sconce_loop_run() or _step() run such a loop, the callback of ev_set_invoke_pending_cb()
- * is the library's. */
+ * is the library's, and after that libev's own again. */
 SCONCE_API struct ev_loop *sconce_loop_ev(const struct sconce_loop *loop);
 
 /* The default backend's table, for those who want a copy with an entry of their own. */

@@ -40,7 +40,6 @@ struct libev {
 	bool many;			/* in sconce__libev_turns() */
 	bool invoking;			/* in run_own(), libev's pending events */
 	bool in_turn;			/* and these behind a wait: the turn's end comes without being fed */
-	struct libev *outer;		/* of another loop, whose run_own() is on the stack below */
 	bool kept;			/* an ev_ref is held */
 	int wake_fd, hup_fd;
 	int fd_max;			/* memory for fds up to this was asked for */
@@ -55,7 +54,14 @@ struct libev {
 	ev_check post;			/* started only while there are post-loop callbacks */
 };
 
-static _Thread_local struct libev *turning;	/* in run_own() on this thread: the innermost */
+/* A run_own() on the stack, and the one below.  Mostly that is of another loop; of the same in a child that forked in a watcher
+ * of the application's, where the run is the parent's. */
+struct run {
+	struct libev *b;
+	struct run *outer;
+};
+
+static _Thread_local struct run *runs;	/* of this thread: the innermost */
 
 static_assert(sizeof(ev_io) <= sizeof(struct sconce_backend_slot), "libev's watcher fits in the slot");
 
@@ -344,15 +350,23 @@ libev_each_turn(bool on, void *ctx)
 }
 
 static void
+stop_timer(struct libev *b)
+{
+	if (ev_is_active(&b->timer)) {
+		ev_ref(b->ev);
+		ev_timer_stop(b->ev, &b->timer);
+	} else if (ev_clear_pending(b->ev, &b->timer)) {
+		ev_ref(b->ev);			/* libev has stopped it, and timer_ready() will not hear of it */
+	}
+}
+
+static void
 libev_fini(void *ctx)
 {
 	struct libev *b = ctx;
 
 	watchers_stop(b);
-	if (ev_is_active(&b->timer)) {
-		ev_ref(b->ev);
-		ev_timer_stop(b->ev, &b->timer);
-	}
+	stop_timer(b);
 	next_stop(b);
 	libev_each_turn(false, b);
 	ev_clear_pending(b->ev, &b->end);
@@ -471,12 +485,7 @@ libev_timer(int64_t deadline, void *ctx)
 	if (deadline == b->armed && !ev_is_pending(&b->timer))
 		return;
 	b->armed = deadline;
-	if (ev_is_active(&b->timer)) {
-		ev_ref(b->ev);
-		ev_timer_stop(b->ev, &b->timer);
-	} else if (ev_clear_pending(b->ev, &b->timer)) {
-		ev_ref(b->ev);			/* libev has stopped it, and timer_ready() will not hear of it */
-	}
+	stop_timer(b);
 	if (deadline == INT64_MAX)
 		return;
 	ev_now_update(b->ev);			/* libev counts from its own idea of now */
@@ -493,6 +502,7 @@ invoke_turn(struct libev *b)
 	b->in_turn = b->begun = true;
 	sconce_backend_begin(b->loop);
 	ev_invoke_pending(b->ev);
+	b->iteration = ev_iteration(b->ev);	/* an application's nested run may have waited */
 	b->in_turn = b->begun = false;
 	if (b->many && !sconce__turn_over(b->loop))
 		ev_break(b->ev, EVBREAK_ONE);
@@ -513,11 +523,13 @@ invoke_nested(struct libev *b)
 static void
 invoke(EV_P)
 {
-	struct libev *b = turning;
 	unsigned iteration = ev_iteration(EV_A);
+	struct run *r = runs;
+	struct libev *b;
 
-	while (b->ev != EV_A)
-		b = b->outer;
+	while (r->b->ev != EV_A)
+		r = r->outer;
+	b = r->b;
 	if (b->invoking) {
 		invoke_nested(b);
 		return;
@@ -534,15 +546,23 @@ invoke(EV_P)
 
 /* ev_run on a loop of our own, where libev's pending events are ours to invoke. */
 static void
-run_own(struct libev *b, int flags)
+run_own(struct libev *b, int flags, bool many)
 {
+	bool outer_many = b->many, invoking = b->invoking, in_turn = b->in_turn;
+	struct run r = { .b = b, .outer = runs };
+
+	b->many = many;
+	b->invoking = b->in_turn = b->begun = false;
 	b->iteration = ev_iteration(b->ev);
-	b->outer = turning;
-	turning = b;
+	runs = &r;
 	ev_set_invoke_pending_cb(b->ev, invoke);
 	ev_run(b->ev, flags);
-	ev_set_invoke_pending_cb(b->ev, ev_invoke_pending);
-	turning = b->outer;
+	if (!invoking)
+		ev_set_invoke_pending_cb(b->ev, ev_invoke_pending);
+	runs = r.outer;
+	b->many = outer_many;
+	b->invoking = invoking;
+	b->in_turn = in_turn;
 }
 
 /* ev_run on an application's loop: the first event after the wait begins the turn.  Nothing of ours can meet a second wait in
@@ -564,7 +584,7 @@ static void
 run_ev(struct libev *b, int flags)
 {
 	if (b->own)
-		run_own(b, flags);
+		run_own(b, flags, false);
 	else
 		run_shared(b, flags);
 }
@@ -593,17 +613,16 @@ libev_run(int64_t deadline, void *ctx)
 	return 0;
 }
 
-/* One ev_run for many turns: entering it for each is a third of what the library adds to a turn with one event. */
+/* One ev_run for many turns: entering it for each is a third of what the library adds to a turn with one event.  Not inside a run
+ * of the application's, whose ev_break would not get past ours. */
 bool
 sconce__libev_turns(void *ctx)
 {
 	struct libev *b = ctx;
 
-	if (!b->own)
+	if (!b->own || ev_depth(b->ev) > 0)
 		return false;
-	b->many = true;
-	run_own(b, 0);
-	b->many = false;
+	run_own(b, 0, true);
 	return true;
 }
 
