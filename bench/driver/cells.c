@@ -103,7 +103,7 @@ static const struct server stream_relay_servers[] = {
 	{"ours", ROLE_OURS, "ours", "relay", .listen = NULL},
 	{"splice again", ROLE_CONTROL, "relay", "splice", .listen = NULL},
 	{"raw, copy", ROLE_OTHER, "relay", "copy", .listen = NULL},
-	{"libev, splice", ROLE_OTHER, "relay-libev", "splice", .listen = NULL},
+	{"libev", ROLE_OTHER, "relay-libev", "splice", .listen = NULL},
 	{.name = NULL},
 };
 
