@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 int
 t_fd_count(void)
@@ -27,6 +28,15 @@ t_forks(void)
 	const char *fork = getenv("CK_FORK");
 
 	return fork == NULL || strcmp(fork, "no") != 0;
+}
+
+double
+t_seconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 void

@@ -10,7 +10,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/ev.h>
@@ -18,15 +17,6 @@
 static struct pair p;
 static struct ev_loop *ev;
 static int ticks;
-
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void
 open_app(enum wire wire)
@@ -612,7 +602,7 @@ fire_late(struct sconce_timer *t, void *arg)
 {
 	(void)t;
 	(void)arg;
-	fired_at = seconds();
+	fired_at = t_seconds();
 }
 
 static void
@@ -621,7 +611,7 @@ start_late(struct sconce_loop *l, void *arg, int status)
 	(void)l;
 	(void)arg;
 	(void)status;
-	called_at = seconds();
+	called_at = t_seconds();
 	sconce_timer_start(&inner_timer, 0.004);
 }
 
@@ -631,7 +621,7 @@ START_TEST(test_ev_timer_started_before_wait_is_not_early)
 	open_app(WIRE_UNIX);
 	run_now(2);
 	fired_at = 0;
-	for (double until = seconds() + 0.01; seconds() < until;)
+	for (double until = t_seconds() + 0.01; t_seconds() < until;)
 		;
 	sconce_timer_init(&inner_timer, p.loop, fire_late, NULL);
 	sconce_defer(p.loop, NULL, start_late, NULL);
@@ -657,14 +647,14 @@ START_TEST(test_ev_resume_after_long_pause_is_not_early)
 	sconce_set_timeout(&p.a.sock, SCONCE_TIMEOUT_INPUT, 0.03);
 	sconce_pause(&p.a.sock, SCONCE_PAUSE_APP);
 	pair_turn(&p, 2);
-	for (double until = seconds() + 0.06; seconds() < until;)
+	for (double until = t_seconds() + 0.06; t_seconds() < until;)
 		;
-	called_at = seconds();
+	called_at = t_seconds();
 	sconce_resume(&p.a.sock, SCONCE_PAUSE_APP);
 	for (int i = 0; i < 100 && p.a.n == 0; i++)
 		sconce_loop_step(p.loop, 0.01);
 	ck_assert_int_eq(p.a.n, 1);
-	ck_assert_double_ge(seconds() - called_at, 0.03 - 0.0011);
+	ck_assert_double_ge(t_seconds() - called_at, 0.03 - 0.0011);
 	pair_free(&p);
 }
 END_TEST

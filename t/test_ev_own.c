@@ -7,7 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/ev.h>
@@ -503,19 +502,10 @@ END_TEST
 
 /* ---- the one timer ---- */
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void
 spin(double secs)
 {
-	for (double until = seconds() + secs; seconds() < until;)
+	for (double until = t_seconds() + secs; t_seconds() < until;)
 		;
 }
 

@@ -15,15 +15,6 @@
 
 static struct pair p;
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 static void
 close_loop(void)
 {
@@ -378,13 +369,13 @@ START_TEST(test_loop_step_limit_is_the_wait)
 
 	pair_open(&p, WIRE_UNIX);
 	pair_turn(&p, 3);
-	begin = seconds();
+	begin = t_seconds();
 	ck_assert_int_eq(sconce_loop_step(p.loop, 0.02), 0);
-	ck_assert_double_ge(seconds() - begin, 0.0199);
+	ck_assert_double_ge(t_seconds() - begin, 0.0199);
 	ck_assert_int_eq(send(sconce_fd(&p.b.sock), "x", 1, 0), 1);
 	ck_assert_int_eq(sconce_loop_step(p.loop, 10), 1);		/* a.read */
 	ck_assert_uint_eq(p.a.in_len, 1);
-	ck_assert_double_lt(seconds() - begin, 5);
+	ck_assert_double_lt(t_seconds() - begin, 5);
 	close_loop();
 }
 END_TEST
@@ -399,16 +390,16 @@ START_TEST(test_loop_set_timeout_bounds_waits)
 	pair_turn(&p, 3);
 	sconce_loop_set_timeout(p.loop, 0.01);
 	ck_assert_double_eq(sconce_loop_timeout(p.loop), 0.01);
-	begin = seconds();
+	begin = t_seconds();
 	ck_assert_int_eq(sconce_loop_step(p.loop, -1), 0);
-	ck_assert_double_ge(seconds() - begin, 0.0099);
+	ck_assert_double_ge(t_seconds() - begin, 0.0099);
 	ck_assert_int_eq(sconce_loop_step(p.loop, 100), 0);		/* the shorter counts */
-	ck_assert_double_lt(seconds() - begin, 5);
+	ck_assert_double_lt(t_seconds() - begin, 5);
 	sconce_loop_set_timeout(p.loop, 0);
-	begin = seconds();
+	begin = t_seconds();
 	for (int i = 0; i < 100; i++)
 		ck_assert_int_eq(sconce_loop_step(p.loop, -1), 0);
-	ck_assert_double_lt(seconds() - begin, 1);
+	ck_assert_double_lt(t_seconds() - begin, 1);
 	sconce_loop_set_timeout(p.loop, -5);
 	ck_assert_double_lt(sconce_loop_timeout(p.loop), 0);
 	close_loop();
@@ -421,7 +412,7 @@ static void
 ask_time(struct end *e)
 {
 	in_hook[0] = sconce_now(e->sock.loop);
-	for (double until = seconds() + 0.002; seconds() < until;)
+	for (double until = t_seconds() + 0.002; t_seconds() < until;)
 		;
 	in_hook[1] = sconce_now(e->sock.loop);
 }
@@ -434,8 +425,8 @@ START_TEST(test_now_in_hook_is_the_turns)
 	pair_open(&p, WIRE_UNIX);
 	p.a.on.read = ask_time;
 	now = sconce_now(p.loop);
-	ck_assert_double_le(now, seconds());
-	ck_assert_double_ge(now, seconds() - 1);
+	ck_assert_double_le(now, t_seconds());
+	ck_assert_double_ge(now, t_seconds() - 1);
 	sconce_write(&p.b.sock, "x", 1);
 	sconce_loop_step(p.loop, 0);
 	ck_assert_double_eq(in_hook[0], in_hook[1]);
@@ -484,14 +475,14 @@ START_TEST(test_loop_step_work_made_outside_does_not_sleep)
 	done_work = 0;
 	pair_open(&p, WIRE_TCP);
 	pair_turn(&p, 3);
-	begin = seconds();
+	begin = t_seconds();
 	make_work((enum work)_i);
 	for (int i = 0; i < 3 && hooks == 0; i++)
 		hooks += sconce_loop_step(p.loop, 10);
 	ck_assert_int_gt(hooks, 0);
 	if (_i == WORK_CLOSE || _i == WORK_WRITE || _i == WORK_UNREAD || _i == WORK_SHUTDOWN || _i == WORK_ABORT)
 		PAIR_UNTIL(&p, p.b.reads > 0);
-	ck_assert_double_lt(seconds() - begin, 5);
+	ck_assert_double_lt(t_seconds() - begin, 5);
 	close_loop();
 }
 END_TEST
@@ -541,7 +532,7 @@ work_from(int where, int *n)
 /* The same made in a timer, a deferred call (step 5) and a post-loop callback (step 7).  (DS-79, DS-90) */
 START_TEST(test_loop_run_work_made_in_late_steps_does_not_sleep)
 {
-	double begin = seconds();
+	double begin = t_seconds();
 
 	for (int where = 0; where < 3; where++) {
 		int n = 0, hooks = 0;
@@ -559,7 +550,7 @@ START_TEST(test_loop_run_work_made_in_late_steps_does_not_sleep)
 			PAIR_UNTIL(&p, p.b.reads > 0);
 		close_loop();
 	}
-	ck_assert_double_lt(seconds() - begin, 5);
+	ck_assert_double_lt(t_seconds() - begin, 5);
 }
 END_TEST
 

@@ -3,19 +3,9 @@
 #include "pair.h"
 
 #include <stdlib.h>
-#include <time.h>
 
 static struct pair p;
 static const double UNIT = 0.025;
-
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static bool
 count_to_four(struct sconce_loop *l, void *arg)
@@ -29,13 +19,13 @@ count_to_four(struct sconce_loop *l, void *arg)
 START_TEST(test_postloop_timeout_four_calls)
 {
 	int calls = 0;
-	double begin = seconds(), took;
+	double begin = t_seconds(), took;
 
 	pair_open_loop(&p, NULL);
 	sconce_loop_set_timeout(p.loop, UNIT);
 	ck_assert_int_eq(sconce_post_loop_add(p.loop, count_to_four, &calls), 0);
 	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_POST);
-	took = seconds() - begin;
+	took = t_seconds() - begin;
 	ck_assert_int_eq(calls, 4);
 	ck_assert_double_ge(took, 4 * UNIT - 1e-4);
 	ck_assert_double_lt(took, 40 * UNIT);
@@ -58,7 +48,7 @@ note_time(struct sconce_timer *t, void *arg)
 	struct alarm *a = SCONCE_CONTAINER_OF(t, struct alarm, timer);
 
 	(void)arg;
-	a->at = seconds();
+	a->at = t_seconds();
 	left--;
 }
 
@@ -81,7 +71,7 @@ START_TEST(test_postloop_timers_in_any_order)
 	pair_open_loop(&p, NULL);
 	sconce_loop_set_timeout(p.loop, UNIT);
 	sconce_post_loop_add(p.loop, any_left, NULL);
-	begin = seconds();
+	begin = t_seconds();
 	for (int i = 0; i < 6; i++) {
 		struct alarm *a = &alarms[order[i]];
 

@@ -576,17 +576,10 @@ END_TEST
 START_TEST(test_restart_printed_text_is_written_once)
 {
 	struct served v;
-	char text[256];
-	ssize_t n;
 
 	process_start(&v, "--print", _i == 0 ? "--drain=0" : "--drain=15", NULL);
 	hup(&v);
-	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
-	ck_assert_int_eq(kit_wait(&v), 0);
-	n = read(v.out, text, sizeof(text) - 1);
-	ck_assert_int_ge(n, 0);
-	text[n] = '\0';
-	ck_assert_str_eq(text, "printed\nprinted\n");
+	kit_ends_printed(&v, "printed\nprinted\n");
 	kit_free(&v);
 }
 END_TEST

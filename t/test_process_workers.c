@@ -229,16 +229,9 @@ START_TEST(test_workers_printed_text_is_written_once)
 {
 	struct served v;
 	pid_t pids[WORKERS];
-	char text[256];
-	ssize_t n;
 
 	start_workers(&v, pids, "--print", NULL);
-	ck_assert_int_eq(kill(v.pid, SIGTERM), 0);
-	ck_assert_int_eq(kit_wait(&v), 0);
-	n = read(v.out, text, sizeof(text) - 1);
-	ck_assert_int_ge(n, 0);
-	text[n] = '\0';
-	ck_assert_str_eq(text, "printed\n");
+	kit_ends_printed(&v, "printed\n");
 	kit_free(&v);
 }
 END_TEST

@@ -216,6 +216,21 @@ kit_wait(struct served *v)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
+/* Ends it by TERM, and well, having printed just `text` in all its life. */
+static KIT_UNUSED void
+kit_ends_printed(struct served *v, const char *text)
+{
+	char printed[256];
+	ssize_t n;
+
+	ck_assert_int_eq(kill(v->pid, SIGTERM), 0);
+	ck_assert_int_eq(kit_wait(v), 0);
+	n = read(v->out, printed, sizeof(printed) - 1);
+	ck_assert_int_ge(n, 0);
+	printed[n] = '\0';
+	ck_assert_str_eq(printed, text);
+}
+
 static KIT_UNUSED void
 kit_free(struct served *v)
 {

@@ -11,7 +11,6 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 /* in -> src ~ dst -> out: what is written to `in` is to come out of `out`. */
@@ -541,15 +540,6 @@ wish_again(struct end *e)
 	sconce_watch_write(&e->sock, true);
 }
 
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* A wish to write behind a transfer that waits for its source lets the loop sleep, and is fulfilled afterwards. */
 START_TEST(test_transfer_waiting_with_watch_write_does_not_spin)
 {
@@ -559,10 +549,10 @@ START_TEST(test_transfer_waiting_with_watch_write_does_not_spin)
 	dst->on.write = wish_again;
 	sconce_watch_write(&dst->sock, true);
 	pair_turn(&p, 5);
-	start = seconds();
+	start = t_seconds();
 	for (int i = 0; i < 5; i++)
 		ck_assert_int_eq(sconce_loop_step(p.loop, 0.01), 0);
-	ck_assert(seconds() - start > 0.04);
+	ck_assert(t_seconds() - start > 0.04);
 	ck_assert_uint_eq(dst->writes, 0);
 	sconce_write(&in->sock, "12345", 5);
 	PAIR_UNTIL(&p, dst->writes > 0);

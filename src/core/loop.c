@@ -342,15 +342,6 @@ end_turn(struct sconce_loop *l)
 	l->go_on = has_post_loops(l) ? step7(l) : true;
 }
 
-/* What is left of a turn behind its wait. */
-static void
-finish_turn(struct sconce_loop *l, uint64_t before)
-{
-	if (l->turn == before)
-		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
-	end_turn(l);
-}
-
 /* One turn.  0 or -errno. */
 static int
 turn(struct sconce_loop *l, double limit)
@@ -360,7 +351,9 @@ turn(struct sconce_loop *l, double limit)
 
 	arm_dirty(l);
 	r = l->be->run(turn_deadline(l, limit), l->ctx);
-	finish_turn(l, before);
+	if (l->turn == before)
+		sconce_backend_begin(l);	/* nothing of ours happened in this wait; timers may be due now */
+	end_turn(l);
 	return r;
 }
 
@@ -387,8 +380,10 @@ turns(struct sconce_loop *l)
 
 	if (!is_plain(l) || l->be->init != sconce__libev.init || !sconce__libev_turns(l->ctx))
 		return turn(l, -1);
-	if (l->turn == before)
-		finish_turn(l, before);		/* an application's ev_break came before the wait */
+	if (l->turn == before) {		/* an application's ev_break came before the wait */
+		sconce_backend_begin(l);
+		end_turn(l);
+	}
 	return 0;
 }
 
