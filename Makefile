@@ -98,7 +98,7 @@ PROXY_A		:= $(if $(PROXY_SRC),$(B)/libproxy.a)
 
 WARNINGS	:= -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes $(if $(WERROR),-Werror)
 OUR_CPPFLAGS	:= -D_GNU_SOURCE $(if $(CONFIG_H),-include $(CONFIG_H)) -I$(srcdir)/include
-OUR_CFLAGS	:= -std=c11 $(WARNINGS) -fvisibility=hidden -pthread
+OUR_CFLAGS	:= -std=c11 $(WARNINGS) -fvisibility=hidden -fno-plt -pthread
 OUR_LIBS	:= -lev -lm -pthread $(LIBS)
 COMPILE		= $(CC) $(OUR_CPPFLAGS) $(INCLUDES) $(CPPFLAGS) $(OUR_CFLAGS) $(CFLAGS) $(VARIANT_CFLAGS)
 LINK		= $(CC) $(OUR_CFLAGS) $(CFLAGS) $(VARIANT_CFLAGS) $(LDFLAGS)
