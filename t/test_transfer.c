@@ -317,6 +317,25 @@ START_TEST(test_transfer_slow_source)
 }
 END_TEST
 
+/* A splice that brought no more than a packet of 64 KiB and the end of a message has brought all there was: it is not tried
+ * again before the kernel tells of more.  Behind several packets it is. */
+START_TEST(test_transfer_splices_once_a_packet)
+{
+	size_t pieces = (size_t)_i + 1, n = pieces * 66000;
+
+	sconce_transfer(&src->sock, &dst->sock, sizeof(big), NULL, NULL);
+	pair_quiet(&p);
+	fault_reset();
+	for (size_t i = 0; i < pieces; i++)
+		ck_assert_int_eq(send(sconce_fd(&in->sock), big + i * 66000, 66000, 0), 66000);
+	pair_turn(&p, 1);
+	ck_assert_uint_eq(fault.splice, pieces == 1 ? 2 : 3);
+	PAIR_UNTIL(&p, out->in_len == n);
+	ck_assert(bytes_are(out->in, n, 0));
+	ck_assert_uint_eq(fault.splice, pieces == 1 ? 2 : 3);
+}
+END_TEST
+
 /* Pushed-back bytes of the source go first; they count. */
 START_TEST(test_transfer_pushed_back_first)
 {
@@ -936,6 +955,7 @@ t_suite(void)
 	tcase_add_loop_test(c, test_transfer_back_pressure, 0, 2);
 	tcase_add_loop_test(c, test_transfer_slow_destination, 0, 2);
 	tcase_add_test(c, test_transfer_slow_source);
+	tcase_add_loop_test(c, test_transfer_splices_once_a_packet, 0, 2);
 	tcase_add_test(c, test_transfer_destination_refuses_splice);
 	tcase_add_loop_test(c, test_transfer_pushed_back_first, 0, 2);
 	tcase_add_test(c, test_transfer_pushed_back_while_waiting);

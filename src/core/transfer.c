@@ -9,7 +9,7 @@
 
 enum {
 	SPLICE_STEP = 1024 * 1024,
-	SPLICE_AGAIN = 64 * 1024,	/* after a splice of this size there may be more at once; also all that a pipe of the usual size takes */
+	SPLICE_AGAIN = 96 * 1024,	/* after a splice of this size there may be more at once: it was several packets of TCP's 64 KiB */
 	SMALL_TIMES = 4,		/* short splices in a row, before copying */
 	PIPES_KEPT = 16
 };
