@@ -71,6 +71,16 @@ slot_io(struct sconce_sock *s)
 	return (ev_io *)(void *)&s->_slot;
 }
 
+static HOT int64_t
+libev_now(void *ctx)
+{
+	struct timespec t;
+
+	(void)ctx;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 /* The first of our callbacks after a wait reads the clock and runs the timers that are due. */
 static void
 begin_once(struct libev *b)
@@ -119,7 +129,7 @@ io_other(struct libev *b, struct sconce_sock *s, int revents)
 		sconce_backend_ready(s, (unsigned)revents & (SCONCE_READ | SCONCE_WRITE));
 }
 
-static void
+static HOT void
 io_ready(EV_P_ ev_io *w, int revents)
 {
 	struct sconce_sock *s = SCONCE_CONTAINER_OF(w, struct sconce_sock, _slot);
@@ -496,31 +506,31 @@ libev_timer(int64_t deadline, void *ctx)
 }
 
 /* libev's pending events behind a wait: the middle of a turn. */
-static void
+static inline void
 invoke_turn(struct libev *b)
 {
 	b->in_turn = b->begun = true;
 	sconce_backend_begin(b->loop);
 	ev_invoke_pending(b->ev);
-	b->iteration = ev_iteration(b->ev);	/* an application's nested run may have waited */
 	b->in_turn = b->begun = false;
 	if (b->many && !sconce__turn_over(b->loop))
 		ev_break(b->ev, EVBREAK_ONE);
 }
 
 /* The same in an application's nested run: the end of our turn does not follow, and what counted on that is fed. */
-static void
+static COLD void
 invoke_nested(struct libev *b)
 {
 	b->begun = false;
 	if (b->in_turn && b->loop->end_fed)
 		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
 	b->in_turn = false;
+	b->iteration = ev_iteration(b->ev);	/* it may have waited */
 	ev_invoke_pending(b->ev);
 }
 
 /* libev calls this before its first wait and behind each, and around other things. */
-static void
+static HOT void
 invoke(EV_P)
 {
 	unsigned iteration = ev_iteration(EV_A);
@@ -636,16 +646,6 @@ libev_wake(void *ctx)
 	(void)n;				/* EAGAIN: it is awake as can be */
 }
 
-static int64_t
-libev_now(void *ctx)
-{
-	struct timespec t;
-
-	(void)ctx;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
-}
-
 static void
 libev_feed(enum sconce_feed when, void *ctx)
 {
@@ -700,7 +700,7 @@ libev_prepare(int fd, void *ctx)
 
 /* The system calls: a jump each. */
 #define PASS(type, name, params, args) \
-	static type libev_##name params { (void)ctx; return name args; }
+	static HOT type libev_##name params { (void)ctx; return name args; }
 
 PASS(ssize_t, recv, (int fd, void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
 PASS(ssize_t, send, (int fd, const void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
@@ -724,7 +724,7 @@ PASS(int, recvmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, vo
 PASS(int, sendmmsg, (int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx), (fd, msgs, count, flags))
 PASS(ssize_t, recvmsg, (int fd, struct msghdr *msg, int flags, void *ctx), (fd, msg, flags))
 
-static ssize_t
+static HOT ssize_t
 libev_splice(int in, int out, size_t len, unsigned flags, void *ctx)
 {
 	(void)ctx;

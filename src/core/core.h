@@ -34,6 +34,7 @@
 #define unlikely(x) __builtin_expect(!!(x), 0)
 /* A rare path, kept out of line: inlined, it would make the common one save and restore registers for it. */
 #define COLD __attribute__((noinline, cold))
+#define HOT __attribute__((hot))		/* run by every turn or by most events: these are put side by side */
 
 /* Limits; each is named in the manual. */
 enum {
@@ -136,8 +137,12 @@ struct sconce__timeout {
 };
 
 struct sconce__side {
-	char *unread;				/* pushed-back bytes at unread + unread_off */
-	size_t unread_off, unread_len, unread_cap;
+	const struct sconce_transport *transport;
+	struct sconce__transfer *transfer;	/* this socket is its source */
+	uint64_t transferred;
+	size_t unread_len;			/* pushed-back bytes, at unread + unread_off */
+	size_t unread_off, unread_cap;
+	char *unread;
 	bool end_seen;				/* the kernel's end has been met behind pushed-back bytes */
 	size_t end_len;				/* how many there were before they were last read: no progress since means the end */
 	struct sconce_sock *unread_next, **unread_prevp;	/* loop->unread */
@@ -148,7 +153,6 @@ struct sconce__side {
 
 	struct sconce__timeout *timeout[SCONCE_TIMEOUT_KINDS];	/* INPUT unused: it is in the base */
 
-	const struct sconce_transport *transport;
 	void *transport_state;
 	bool read_wants_write, write_wants_read, handshaking;
 	uint8_t handshake_want;			/* SCONCE_READ or SCONCE_WRITE */
@@ -158,9 +162,6 @@ struct sconce__side {
 	uint64_t post_turn;			/* set in this turn's step 7: not before the next */
 	bool blind;				/* `records`: FL_STUCK, but the fd would not tell */
 	struct sconce_sock *post_next, **post_prevp;	/* loop->post_socks, in order set */
-
-	struct sconce__transfer *transfer;	/* this socket is its source */
-	uint64_t transferred;
 
 	struct sconce_addr *peer;
 	struct sconce__connect *connect;
@@ -205,6 +206,8 @@ struct sock_list {
 	struct sconce_sock *head, **tail;	/* linked by _next, _prevp */
 };
 
+enum { PIPES_KEPT = 16 };
+
 struct post_loop {
 	sconce_post_loop_fn *fn;
 	void *arg;
@@ -223,29 +226,40 @@ struct wheel {
 };
 
 struct sconce_loop {
-	/* the hot part */
+	/* what every turn and most events touch, in as few cache lines as will hold it: between two waits the kernel uses them */
 	const struct sconce_backend *be;
 	void *ctx;
+	unsigned depth;				/* dispatches and callbacks on the stack */
+	bool observed;				/* trace or accounting is on; or the cap is so small that each write must ask */
+	bool end_wanted, end_fed;		/* work for this turn's end exists; feed() has been called for it */
+	bool turn_wanted;			/* work for the next turn exists */
+	bool kept;				/* what keep() was last told */
+	bool stop;				/* sconce_loop_stop() was called */
+	bool go_on;				/* the last turn's post-loop callbacks let the run go on */
+	atomic_bool has_posted;
+	int pipe_count;				/* of `pipes` */
+	uint64_t turn;
+	int64_t now, start;			/* ns */
+	int64_t now_ms;				/* of now, since start */
+	int64_t deadline;			/* as told to be->timer() */
+	double timeout;				/* loop timeout, seconds; negative: none */
+	struct sconce_sock *current;		/* being dispatched */
 	struct sconce_sock *gather_for;		/* may append to the gather buffer; NULL: nobody */
 	struct sconce__item *gather;		/* POOL_GATHER, GATHER_SIZE of payload; NULL: no memory */
 	size_t gather_len;
 	struct sconce__item *marks, *marks_tail;	/* completions among the gathered bytes */
 	struct sconce__queue *reserve_queue;	/* for what the kernel refuses of them; not NULL: gather is not either */
 	struct sconce_sock *gather_owner;	/* whose bytes or marks there are, when there are any */
-	struct sconce_sock *current;		/* being dispatched */
 	struct sock_list dirty;			/* to be flushed at the end of the dispatch, or in step 5 */
-	unsigned depth;				/* dispatches and callbacks on the stack */
-	bool observed;				/* trace or accounting is on; or the cap is so small that each write must ask */
-	bool end_wanted, end_fed;		/* work for this turn's end exists; feed() has been called for it */
-	bool turn_wanted;			/* work for the next turn exists */
-	bool ending;				/* in steps 4 to 6 */
-	bool step7;				/* in post-loop callbacks */
 	uint64_t hooks;				/* run so far */
-	int64_t now, start;			/* ns */
-	int64_t now_ms;				/* of now, since start */
-	uint64_t turn;
+	struct sconce_sock *post_socks, **post_socks_tail;	/* with a post-loop callback */
+	size_t post_count, post_cap;
+	struct post_loop *post;
+	int pipes[PIPES_KEPT][2];		/* idle ones, for transfers */
 	char *read_buf;				/* SCONCE_READ_SHARED; NULL until used */
 	void *scratch;				/* sconce_scratch_take(); NULL: taken, or not used yet */
+	bool ending;				/* in steps 4 to 6 */
+	bool step7;				/* in post-loop callbacks */
 
 	/* work lists */
 	struct sock_list later;			/* dirty, but in the next turn */
@@ -254,9 +268,6 @@ struct sconce_loop {
 	struct sconce_sock *unread_offering;	/* its event_read runs for pushed-back bytes alone */
 	struct sconce_sock *unread;		/* with pushed-back input that may be offered; by side->unread_next */
 	struct call_list calls;			/* step 5 */
-	struct sconce_sock *post_socks, **post_socks_tail;
-	struct post_loop *post;
-	size_t post_count, post_cap;
 
 	/* the slot table */
 	struct sconce_sock ***chunks;
@@ -265,7 +276,6 @@ struct sconce_loop {
 	size_t count, all_count;		/* application's sockets and watches; with the library's own */
 	size_t watches;				/* of count */
 	size_t refs;				/* what else keeps the loop running: timers, calls, refs, signals, children, work */
-	bool kept;				/* what keep() was last told */
 
 	/* memory */
 	struct sconce__item *free_records, *free_small, *reserve;
@@ -279,22 +289,15 @@ struct sconce_loop {
 	struct sconce_timer *heap;
 	uint64_t timer_order;
 	struct wheel wheel;
-	int64_t deadline;			/* as told to be->timer() */
-	double timeout;				/* loop timeout, seconds; negative: none */
 
 	/* other threads */
 	pthread_mutex_t post_lock;
 	void (*wake)(void *ctx);		/* the backend's own, which a trace does not change under their feet */
 	void *wake_ctx;
 	struct call_list posted;
-	atomic_bool has_posted;
 	size_t works;				/* sconce_work() under way */
 	bool work_user;				/* counted among the pool's users */
 	pthread_t thread;
-
-	/* transfers */
-	int pipes[16][2];
-	int pipe_count;
 
 	/* endpoints, watches */
 	struct sconce_listener *starved;	/* listeners in EMFILE pause: any of them; see listen.c */
@@ -315,8 +318,7 @@ struct sconce_loop {
 	/* options and state */
 	uint64_t high, low, cap;
 	unsigned flags, backend_flags;
-	bool running, stop, freeing;
-	bool go_on;				/* the last turn's post-loop callbacks let the run go on */
+	bool running, freeing;
 	const struct sconce_backend *real_be;	/* under a trace */
 	void *real_ctx;
 	struct sconce_backend *trace_be;
@@ -502,6 +504,16 @@ sock_wants(const struct sconce_sock *s)
 /* dispatch.c */
 void sconce__enter(struct sconce_loop *l, struct sconce_sock *s);	/* hooks of `s` follow; NULL: other callbacks */
 void sconce__leave(struct sconce_loop *l);				/* flushes all that they wrote */
+/* The same of the outermost dispatch, which has written nothing that still waits. */
+static inline void
+leave_quiet(struct sconce_loop *l)
+{
+	l->gather_for = NULL;
+	l->current = NULL;
+	l->depth = 0;
+	if (unlikely(l->end_wanted) && !l->end_fed)
+		sconce__feed(l);
+}
 void sconce__flush_dirty(struct sconce_loop *l);
 /* `s` is readable, and it is a hook of `outer` that knows: its dispatch, as plain as if the backend had said so. */
 void sconce__ready_within(struct sconce_sock *outer, struct sconce_sock *s);
@@ -569,7 +581,6 @@ void sconce__note_high(struct sconce_sock *s);			/* a queue that waits has grown
 void sconce__send_failed(struct sconce_sock *s, int errnum);
 ssize_t sconce__kernel_send(struct sconce_sock *s, const struct iovec *iov, int count, bool more);
 void sconce__try_shutdown(struct sconce_sock *s);			/* SHUT_WR when wanted and the queue has gone */
-void sconce__took_some(struct sconce_sock *s);			/* the kernel accepted bytes: output-stall restarts */
 
 /* raw.c: entries of the backend that it may lack */
 int sconce__be_recvmmsg(const struct sconce_backend *be, int fd, struct mmsghdr *msgs, unsigned count, int flags, void *ctx);
@@ -629,6 +640,13 @@ void sconce__idle_resume(struct sconce_sock *s);			/* reads are watched again, o
 void sconce__idle_set(struct sconce_sock *s, uint32_t ms);		/* close_flush's deadline uses it too; 0 cancels */
 void sconce__output_stuck(struct sconce_sock *s);			/* the kernel began to refuse: starts OUTPUT */
 void sconce__output_moved(struct sconce_sock *s);			/* it took something: restarts; queue empty: stops */
+/* The kernel accepted bytes: output-stall restarts. */
+static inline void
+took_some(struct sconce_sock *s)
+{
+	if (unlikely(s->_flags & FL_DRAIN) && s->_side != NULL)
+		sconce__output_moved(s);
+}
 void sconce__ending_expired(struct sconce_sock *s);		/* sock.c: called by the wheel for an ENDING socket */
 void sconce__ending_step(struct sconce_sock *s);			/* sock.c: its queue may have gone */
 void sconce__ending_read(struct sconce_sock *s);			/* sock.c: its input is discarded */

@@ -456,9 +456,6 @@ ready_slow(struct sconce_sock *s, unsigned events)
 		sconce__watch_dispatch(s, events);
 		return;
 	}
-	if (events == SCONCE_READ && (s->_flags & (FL_SOURCE | SCONCE_PAUSE_ENDING)) == FL_SOURCE && l->depth == 0 &&
-	    sconce__transfer_flow(s))
-		return;
 	sconce__enter(l, s);
 	if (s->_flags & SCONCE_PAUSE_CONNECTING) {
 		sconce__connect_ready(s);
@@ -474,17 +471,6 @@ ready_slow(struct sconce_sock *s, unsigned events)
 	if (l->current == NULL && !s->closed)
 		l->current = s;			/* settled, or an application's nested run came between */
 	sconce__leave(l);
-}
-
-/* sconce__leave() of the outermost dispatch, which has written nothing that still waits. */
-static inline void
-leave_quiet(struct sconce_loop *l)
-{
-	l->gather_for = NULL;
-	l->current = NULL;
-	l->depth = 0;
-	if (unlikely(l->end_wanted) && !l->end_fed)
-		sconce__feed(l);
 }
 
 /* Readable input that the fast path has offered once, and is not done with. */
@@ -514,6 +500,14 @@ is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
 	    !l->observed;
 }
 
+/* A transfer's source has input, and moving it is all there is to do. */
+static inline bool
+transfer_ready(const struct sconce_loop *l, struct sconce_sock *s, unsigned events)
+{
+	return events == SCONCE_READ && (s->_flags & (FL_SOURCE | SCONCE_PAUSE_ENDING)) == FL_SOURCE && l->depth == 0 &&
+	    sconce__transfer_flow(s);
+}
+
 /* The gathered bytes of the current socket could not all be sent. */
 static COLD void
 leave_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
@@ -522,14 +516,15 @@ leave_refused(struct sconce_loop *l, struct sconce_sock *s, ssize_t n)
 	sconce__leave(l);
 }
 
-void
+HOT void
 sconce_backend_ready(struct sconce_sock *s, unsigned events)
 {
 	struct sconce_loop *l = s->loop;
 	ssize_t n;
 
 	if (unlikely(events != SCONCE_READ || !is_plain(l, s))) {
-		ready_slow(s, events);
+		if (!transfer_ready(l, s, events))
+			ready_slow(s, events);
 		return;
 	}
 	l->depth = 1;

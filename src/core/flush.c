@@ -4,13 +4,6 @@
 /* ---- what the kernel says ---- */
 
 void
-sconce__took_some(struct sconce_sock *s)
-{
-	if (unlikely(s->_flags & FL_DRAIN) && s->_side != NULL)
-		sconce__output_moved(s);
-}
-
-void
 sconce__set_stuck(struct sconce_sock *s)
 {
 	if (s->_flags & FL_STUCK)
@@ -245,7 +238,7 @@ send_run(struct sconce_sock *s, size_t *budget)
 	consume(s, n > 0 ? (size_t)n : 0);	/* of none too: a completion may be the first item */
 	if (n > 0) {
 		*budget -= (size_t)n;
-		sconce__took_some(s);
+		took_some(s);
 	}
 	if (n == (ssize_t)total)
 		return true;
@@ -344,7 +337,7 @@ send_file(struct sconce_sock *s, size_t *budget)
 		it->len -= (uint64_t)n;
 		q->bytes -= (uint64_t)n;
 		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
-		sconce__took_some(s);
+		took_some(s);
 		if (it->len == 0 && q->head == it)
 			sconce__finish_head(s, 0);
 		return true;

@@ -105,7 +105,7 @@ sconce__read_clock(struct sconce_loop *l)
 	l->now_ms = (l->now - l->start) / 1000000;
 }
 
-void
+HOT void
 sconce_backend_begin(struct sconce_loop *l)
 {
 	l->turn++;
@@ -113,17 +113,17 @@ sconce_backend_begin(struct sconce_loop *l)
 	l->thread = pthread_self();		/* an application's loop is run by whoever runs it */
 #endif
 	sconce__read_clock(l);
-	if (l->depth > 0) {
+	if (unlikely(l->depth > 0)) {
 		l->deadline = INT64_MIN;	/* an application's nested run: timers and the next turn's work wait, */
 		l->end_wanted = true;		/* and are asked for again when the outermost dispatch ends */
 		return;
 	}
-	if (l->turn_wanted || atomic_load(&l->has_posted)) {
+	if (unlikely(l->turn_wanted || atomic_load(&l->has_posted))) {
 		l->turn_wanted = false;
 		take_later(l);
 		sconce__feed(l);
 	}
-	if (l->deadline >= l->now + NEAR_NS)
+	if (likely(l->deadline >= l->now + NEAR_NS))
 		return;
 	if (sconce__timers_next(l) <= l->now)
 		sconce__timers_run(l);
@@ -334,10 +334,10 @@ arm_dirty(struct sconce_loop *l)
 }
 
 /* Steps 4 to 7. */
-static void
+static inline void
 end_turn(struct sconce_loop *l)
 {
-	if (l->end_wanted)
+	if (unlikely(l->end_wanted))
 		sconce_backend_end(l);
 	l->go_on = has_post_loops(l) ? step7(l) : true;
 }
@@ -358,14 +358,14 @@ turn(struct sconce_loop *l, double limit)
 }
 
 /* Whether the next turn is one like most: there is something to wait for, nothing else to do, and nobody has set a limit. */
-static bool
+static inline bool
 is_plain(const struct sconce_loop *l)
 {
 	return l->kept && l->timeout < 0 && !l->turn_wanted && !l->end_wanted && !l->stop && l->be->run == sconce__libev.run &&
 	    !atomic_load(&l->has_posted);
 }
 
-bool
+HOT bool
 sconce__turn_over(struct sconce_loop *l)
 {
 	end_turn(l);

@@ -10,56 +10,68 @@
 enum {
 	SPLICE_STEP = 1024 * 1024,
 	SPLICE_AGAIN = 96 * 1024,	/* after a splice of this size there may be more at once: it was several packets of TCP's 64 KiB */
-	SMALL_TIMES = 4,		/* short splices in a row, before copying */
-	PIPES_KEPT = 16
+	SMALL_TIMES = 4			/* short splices in a row, before copying */
 };
 
 struct sconce__transfer {
 	struct sconce_sock *src, *dst;	/* src NULL: it was closed */
+	const struct sconce__item *item;	/* its place in the destination's queue */
 	uint64_t left;			/* SCONCE_TO_END: no limit */
 	uint64_t max;
 	uint64_t in_pipe;
-	int pipe[2];			/* -1: none */
+	int pipe[2];			/* pipe[0] is -1: none */
 	int status;
 	bool ended;			/* no more input will come */
-	bool splice, no_splice;
+	bool splice, no_splice;		/* the next step may be spliced; none may */
 	uint8_t small;
 };
 
 /* ---- pipes ---- */
 
-static bool
-get_pipe(struct sconce_loop *l, struct sconce__transfer *t)
+static COLD bool
+new_pipe(struct sconce_loop *l, struct sconce__transfer *t)
 {
-	if (t->pipe[0] >= 0)
-		return true;
-	if (l->pipe_count > 0) {
-		l->pipe_count--;
-		t->pipe[0] = l->pipes[l->pipe_count][0];
-		t->pipe[1] = l->pipes[l->pipe_count][1];
-		return true;
-	}
 	if (l->be->pipe2(t->pipe, O_NONBLOCK | O_CLOEXEC, l->ctx) < 0) {
-		t->pipe[0] = t->pipe[1] = -1;
+		t->pipe[0] = -1;
 		return false;
 	}
 	return true;
 }
 
-static void
+static inline bool
+get_pipe(struct sconce_loop *l, struct sconce__transfer *t)
+{
+	if (t->pipe[0] >= 0)
+		return true;
+	if (unlikely(l->pipe_count == 0))
+		return new_pipe(l, t);
+	l->pipe_count--;
+	t->pipe[0] = l->pipes[l->pipe_count][0];
+	t->pipe[1] = l->pipes[l->pipe_count][1];
+	return true;
+}
+
+static COLD void
+close_pipe(struct sconce_loop *l, struct sconce__transfer *t)
+{
+	l->be->close(t->pipe[0], l->ctx);
+	l->be->close(t->pipe[1], l->ctx);
+	t->pipe[0] = -1;
+}
+
+static inline void
 put_pipe(struct sconce_loop *l, struct sconce__transfer *t)
 {
 	if (t->pipe[0] < 0)
 		return;
-	if (t->in_pipe == 0 && l->pipe_count < PIPES_KEPT) {
-		l->pipes[l->pipe_count][0] = t->pipe[0];
-		l->pipes[l->pipe_count][1] = t->pipe[1];
-		l->pipe_count++;
-	} else {
-		l->be->close(t->pipe[0], l->ctx);
-		l->be->close(t->pipe[1], l->ctx);
+	if (unlikely(t->in_pipe > 0 || l->pipe_count == PIPES_KEPT)) {
+		close_pipe(l, t);
+		return;
 	}
-	t->pipe[0] = t->pipe[1] = -1;
+	l->pipes[l->pipe_count][0] = t->pipe[0];
+	l->pipes[l->pipe_count][1] = t->pipe[1];
+	l->pipe_count++;
+	t->pipe[0] = -1;
 }
 
 void
@@ -226,7 +238,7 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 	count_out(t, (size_t)n);
 	*budget -= (size_t)n < *budget ? (size_t)n : *budget;
 	if (sent > 0)
-		sconce__took_some(dst);
+		took_some(dst);
 	if (sent < n) {
 		sconce__keep_bytes(dst, l->read_buf + sent, (size_t)(n - sent), true);
 		return PUMP_STUCK;
@@ -236,7 +248,35 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 	return (size_t)n < step && !pushed_back && plain(t->src) ? PUMP_SOURCE : PUMP_DONE;
 }
 
-static enum pump
+/* A splice from the source brought nothing. */
+static COLD enum pump
+no_input(struct sconce__transfer *t, ssize_t n)
+{
+	int errnum = n < 0 ? errno : 0;
+
+	if (errnum == EAGAIN)
+		return PUMP_SOURCE;
+	if (errnum == EINVAL || errnum == ENOSYS) {
+		t->no_splice = true;
+		t->splice = false;
+		return PUMP_DONE;
+	}
+	sconce__input_end(t->src, errnum);
+	input_over(t, -errnum);
+	return PUMP_DONE;
+}
+
+/* Pieces so short are cheaper to copy. */
+static void
+count_small(struct sconce__transfer *t)
+{
+	if (++t->small < SMALL_TIMES)
+		return;
+	t->small = 0;
+	t->splice = false;
+}
+
+static inline enum pump
 fill_pipe(struct sconce__transfer *t)
 {
 	struct sconce_sock *src = t->src;
@@ -247,35 +287,18 @@ fill_pipe(struct sconce__transfer *t)
 	do
 		n = l->be->splice(src->fd, t->pipe[1], step, SPLICE_F_MOVE | SPLICE_F_NONBLOCK, l->ctx);
 	while (n < 0 && errno == EINTR);
-	if (n > 0) {
-		t->in_pipe = (uint64_t)n;
-		moved(t, (size_t)n);
-		src->_clock[0] = (uint32_t)l->now_ms;
-		if (src->_flags & FL_IDLE_OFF)
-			sconce__idle_resume(src);
-		t->small = (size_t)n < SPLICE_MIN / 2 ? t->small + 1 : 0;
-		if (t->small >= SMALL_TIMES) {
-			t->small = 0;
-			t->splice = false;
-		}
-		return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
-	}
-	if (n == 0) {
-		sconce__input_end(src, 0);
-		input_over(t, 0);
-		return PUMP_DONE;
-	}
-	if (errno == EAGAIN)
-		return PUMP_SOURCE;
-	if (errno == EINVAL || errno == ENOSYS) {
-		t->no_splice = true;
-		t->splice = false;
-		return PUMP_DONE;
-	}
-	n = -errno;
-	sconce__input_end(src, (int)-n);
-	input_over(t, (int)n);
-	return PUMP_DONE;
+	if (unlikely(n <= 0))
+		return no_input(t, n);
+	t->in_pipe = (uint64_t)n;
+	moved(t, (size_t)n);
+	src->_clock[0] = (uint32_t)l->now_ms;
+	if (unlikely(src->_flags & FL_IDLE_OFF))
+		sconce__idle_resume(src);
+	if ((size_t)n < SPLICE_MIN / 2)
+		count_small(t);
+	else
+		t->small = 0;
+	return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
 }
 
 /* The destination turns out not to take splices: what is in the pipe becomes an item in front of the transfer. */
@@ -309,7 +332,23 @@ unpipe(struct sconce_sock *dst, struct sconce__transfer *t)
 	return PUMP_STUCK;		/* the item goes first */
 }
 
-static enum pump
+/* A splice to the destination took nothing. */
+static COLD enum pump
+not_taken(struct sconce_sock *dst, struct sconce__transfer *t, ssize_t n)
+{
+	int errnum = n < 0 ? errno : EPIPE;
+
+	if (errnum == EAGAIN) {
+		sconce__set_stuck(dst);
+		return PUMP_STUCK;
+	}
+	if (errnum == EINVAL || errnum == ENOSYS)
+		return unpipe(dst, t);
+	sconce__send_failed(dst, errnum);
+	return PUMP_FAILED;
+}
+
+static inline enum pump
 empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 {
 	struct sconce_loop *l = dst->loop;
@@ -317,35 +356,28 @@ empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 
 	while (t->in_pipe > 0) {
 		n = l->be->splice(t->pipe[0], dst->fd, (size_t)t->in_pipe, SPLICE_F_MOVE | SPLICE_F_NONBLOCK, l->ctx);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN) {
-			sconce__set_stuck(dst);
-			return PUMP_STUCK;
-		}
-		if (n < 0 && (errno == EINVAL || errno == ENOSYS))
-			return unpipe(dst, t);
-		if (n <= 0) {
-			sconce__send_failed(dst, n < 0 ? errno : EPIPE);
-			return PUMP_FAILED;
+		if (unlikely(n <= 0)) {
+			if (n < 0 && errno == EINTR)
+				continue;
+			return not_taken(dst, t, n);
 		}
 		t->in_pipe -= (uint64_t)n;
 		count_out(t, (size_t)n);
 		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
-		sconce__took_some(dst);
+		took_some(dst);
 	}
 	return PUMP_DONE;
 }
 
 /* Whether the next step may be spliced. */
-static bool
+static inline bool
 spliceable(const struct sconce_sock *dst, const struct sconce__transfer *t)
 {
-	return t->splice && !t->no_splice && plain(t->src) && plain(dst) && t->src->_side->unread_len == 0 &&
+	return t->splice && plain(t->src) && plain(dst) && t->src->_side->unread_len == 0 &&
 	    !(t->src->_flags & (SCONCE_PAUSE_END | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
 }
 
-static enum pump
+static HOT enum pump
 splice_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 {
 	enum pump in, out;
@@ -414,16 +446,28 @@ sconce__pump(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget
 /* ---- the calls ---- */
 
 /* Whether the transfer's turn has come, and nothing keeps its destination from sending. */
-static bool
+static inline bool
 flows(const struct sconce_sock *dst, const struct sconce__transfer *t)
 {
 	const struct sconce__queue *q = dst->_queue;
 
-	return q->head->kind == ITEM_TRANSFER && q->head->transfer == t && q->done == NULL && dst->fd >= 0 &&
+	return q->head == t->item && q->done == NULL && dst->fd >= 0 &&
 	    !(dst->_flags & (FL_STUCK | FL_WR_END | FL_DIRTY | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
 }
 
-bool
+/* What a step left to do; it came to `r`. */
+static __attribute__((noinline)) void
+flow_on(struct sconce_sock *dst, struct sconce__transfer *t, enum pump r, size_t budget)
+{
+	if (goes_on(dst, t, r))
+		r = sconce__pump(dst, t, &budget);
+	if (r == PUMP_BUDGET)
+		sconce__sock_later(dst);
+	else if (r != PUMP_SOURCE)
+		sconce__sock_dirty(dst);
+}
+
+HOT bool
 sconce__transfer_flow(struct sconce_sock *src)
 {
 	struct sconce_loop *l = src->loop;
@@ -432,26 +476,19 @@ sconce__transfer_flow(struct sconce_sock *src)
 	enum pump r = PUMP_DONE;
 	struct sconce_sock *dst;
 
-	if (t == NULL || !flows(t->dst, t) || src->_side->transport != NULL)
+	if (unlikely(t == NULL || !flows(t->dst, t) || src->_side->transport != NULL))
 		return false;
 	dst = t->dst;
 	l->depth = 1;				/* the turn's time is the time */
 	if (likely(t->in_pipe == 0 && t->left > 0 && spliceable(dst, t)))
 		r = splice_step(dst, t, &budget);	/* all that most events come to */
-	if (unlikely(goes_on(dst, t, r)))
-		r = sconce__pump(dst, t, &budget);
-	switch (r) {
-	case PUMP_SOURCE:
-		break;				/* it waits for input again: nothing else has changed */
-	case PUMP_BUDGET:
-		sconce__sock_later(dst);
-		break;
-	default:
-		sconce__sock_dirty(dst);
-	}
-	if (l->dirty.head != NULL)
+	if (unlikely(r != PUMP_SOURCE || t->left == 0))
+		flow_on(dst, t, r, budget);
+	else
+		put_pipe(l, t);			/* it waits for input again: nothing else has changed */
+	if (unlikely(l->dirty.head != NULL))
 		sconce__flush_dirty(l);
-	sconce__leave(l);
+	leave_quiet(l);
 	return true;
 }
 
@@ -487,9 +524,9 @@ new_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max)
 	t->src = src;
 	t->dst = dst;
 	t->left = t->max = max;
-	t->pipe[0] = t->pipe[1] = -1;
-	t->splice = max != SCONCE_TO_END && max >= SPLICE_MIN;
+	t->pipe[0] = -1;
 	t->no_splice = (src->_flags | dst->_flags) & FL_NOTSOCK;
+	t->splice = !t->no_splice && max != SCONCE_TO_END && max >= SPLICE_MIN;
 	return t;
 }
 
@@ -515,6 +552,7 @@ sconce_transfer(struct sconce_sock *src, struct sconce_sock *dst, uint64_t max_b
 		goto fail;
 	}
 	it->transfer = t;
+	t->item = it;
 	it->done = done;
 	it->arg = arg;
 	src->_side->transfer = t;

@@ -129,7 +129,7 @@ send_now(struct sconce_sock *s, const struct iovec *iov, int count, size_t total
 	}
 	skip = r > 0 ? (size_t)r : 0;
 	if (skip > 0)
-		sconce__took_some(s);
+		took_some(s);
 	if (has_gathered(s))
 		sconce__gather_sent(l, skip < gathered ? skip : gathered);
 	if (skip == gathered + total) {
