@@ -106,6 +106,69 @@ START_TEST(test_own_each_wait_is_a_turn)
 }
 END_TEST
 
+/* Another clock than libev's: an hour ahead. */
+static int64_t
+clock_ahead(void *ctx)
+{
+	return sconce_backend_libev()->now(ctx) + (int64_t)3600 * 1000000000;
+}
+
+static double
+clock_of(const struct sconce_loop *l)
+{
+	return (double)l->be->now(l->ctx) * 1e-9;
+}
+
+enum { DEADLINE_NONE, DEADLINE_ONE, DEADLINE_CHANGES, DEADLINE_OTHER_CLOCK, DEADLINE_KINDS };
+static struct sconce_timer far;
+static double earliest;			/* the clock before the wait */
+static int deadlines;			/* DEADLINE_... */
+
+static void
+never(struct sconce_timer *t, void *arg)
+{
+	(void)t, (void)arg;
+	ck_abort_msg("a timer of hours went off");
+}
+
+static void
+look_at_clock(struct end *e)
+{
+	double now = sconce_now(p.loop);
+
+	ck_assert(now >= earliest - 1e-6);
+	ck_assert(now <= clock_of(p.loop) + 1e-6);
+	if (deadlines == DEADLINE_CHANGES)
+		sconce_timer_start(&far, 10000 + e->n % 3 * 1000);
+	pass_on(e);
+	earliest = clock_of(p.loop);
+}
+
+/* A turn's time is that behind its wait, whether libev's idea of it is asked for (there is a deadline) or the clock. */
+START_TEST(test_own_turns_time)
+{
+	struct sconce_backend other = *sconce_backend_libev();
+	struct sconce_loop_options opts = { .backend = &other };
+
+	deadlines = _i;
+	if (deadlines == DEADLINE_OTHER_CLOCK)
+		other.now = clock_ahead;
+	pair_open_with(&p, WIRE_UNIX, NULL, NULL, &opts);
+	sconce_timer_init(&far, p.loop, never, NULL);
+	if (deadlines != DEADLINE_NONE)
+		sconce_timer_start(&far, 10000);
+	p.a.on.read = p.b.on.read = look_at_clock;
+	turn_before = p.loop->turn;
+	earliest = clock_of(p.loop);
+	send_byte(&p.a);
+	for (int i = 0; i < 1000 && p.b.n < 100; i++)
+		sconce_loop_step(p.loop, -1);
+	ck_assert_int_eq(p.b.n, 100);
+	sconce_timer_stop(&far);
+	pair_free(&p);
+}
+END_TEST
+
 static bool
 post_counts(struct sconce_loop *l, void *arg)
 {
@@ -594,6 +657,7 @@ t_suite(void)
 	TCase *turns = t_case(s, "turns"), *nested = t_case(s, "nested");
 
 	tcase_add_test(turns, test_own_each_wait_is_a_turn);
+	tcase_add_loop_test(turns, test_own_turns_time, 0, DEADLINE_KINDS);
 	tcase_add_test(turns, test_own_post_loop_added_on_the_way);
 	tcase_add_test(turns, test_own_trace_turned_on_and_off_on_the_way);
 	tcase_add_test(turns, test_own_loop_timeout_set_on_the_way);

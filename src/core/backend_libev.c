@@ -505,12 +505,23 @@ libev_timer(int64_t deadline, void *ctx)
 	ev_unref(b->ev);
 }
 
+/* The time behind a wait.  libev has just read the clock too, and lets a timer that runs see it. */
+static inline int64_t
+turn_now(struct libev *b)
+{
+	const struct sconce_loop *l = b->loop;
+
+	if (unlikely(!ev_is_active(&b->timer) || l->be->now != libev_now))
+		return l->be->now(l->ctx);
+	return (int64_t)((b->timer.at - ev_timer_remaining(b->ev, &b->timer)) * 1e9);
+}
+
 /* libev's pending events behind a wait: the middle of a turn. */
 static inline void
 invoke_turn(struct libev *b)
 {
 	b->in_turn = b->begun = true;
-	sconce_backend_begin(b->loop);
+	sconce__begin(b->loop, turn_now(b));
 	ev_invoke_pending(b->ev);
 	b->in_turn = b->begun = false;
 	if (b->many && !sconce__turn_over(b->loop))

@@ -397,6 +397,8 @@ void sconce__deadline_changed(struct sconce_loop *l);
 bool sconce__turn_over(struct sconce_loop *l);
 /* Sets the loop's idea of now. */
 void sconce__read_clock(struct sconce_loop *l);
+/* sconce_backend_begin() of a backend that knows the time. */
+void sconce__begin(struct sconce_loop *l, int64_t now);
 static inline bool
 sconce__in_hook(const struct sconce_loop *l)
 {

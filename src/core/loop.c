@@ -98,21 +98,27 @@ take_later(struct sconce_loop *l)
 	}
 }
 
+static inline void
+set_clock(struct sconce_loop *l, int64_t now)
+{
+	l->now = now;
+	l->now_ms = (now - l->start) / 1000000;
+}
+
 void
 sconce__read_clock(struct sconce_loop *l)
 {
-	l->now = l->be->now(l->ctx);
-	l->now_ms = (l->now - l->start) / 1000000;
+	set_clock(l, l->be->now(l->ctx));
 }
 
 HOT void
-sconce_backend_begin(struct sconce_loop *l)
+sconce__begin(struct sconce_loop *l, int64_t now)
 {
 	l->turn++;
 #ifdef SCONCE_DEBUG
 	l->thread = pthread_self();		/* an application's loop is run by whoever runs it */
 #endif
-	sconce__read_clock(l);
+	set_clock(l, now);
 	if (unlikely(l->depth > 0)) {
 		l->deadline = INT64_MIN;	/* an application's nested run: timers and the next turn's work wait, */
 		l->end_wanted = true;		/* and are asked for again when the outermost dispatch ends */
@@ -131,6 +137,12 @@ sconce_backend_begin(struct sconce_loop *l)
 		sconce__feed(l);		/* step 5 looks, after the input that waits has been read */
 	l->deadline = INT64_MIN;		/* the backend's timer may have gone off, perhaps a little early */
 	sconce__deadline_changed(l);
+}
+
+void
+sconce_backend_begin(struct sconce_loop *l)
+{
+	sconce__begin(l, l->be->now(l->ctx));
 }
 
 /* Closed, or only waiting for its queue to go. */
