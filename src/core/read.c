@@ -398,7 +398,7 @@ is_plain(const struct sconce_loop *l, const struct sconce_sock *s)
 	return likely(!(s->_flags & FL_SLOW_READ) && l->depth > 0);
 }
 
-ssize_t
+HOT ssize_t
 sconce_read(struct sconce_sock *s, void *buf, size_t len)
 {
 	struct sconce_loop *l = s->loop;
@@ -447,7 +447,7 @@ read_shared_first(struct sconce_sock *s, const void **data_out)
 	return l->read_buf == NULL ? -ENOMEM : sconce_read_shared(s, data_out);
 }
 
-ssize_t
+HOT ssize_t
 sconce_read_shared(struct sconce_sock *s, const void **data_out)
 {
 	struct sconce_loop *l = s->loop;

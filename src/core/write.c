@@ -233,7 +233,7 @@ write_aside(struct sconce_sock *s, const void *buf, size_t len)
 	return SCONCE_GATHERED;
 }
 
-int
+HOT int
 sconce_write(struct sconce_sock *s, const void *buf, size_t len)
 {
 	struct sconce_loop *l = s->loop;
