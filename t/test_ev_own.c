@@ -395,6 +395,50 @@ END_TEST
 
 /* ---- the ev_loop run inside the run ---- */
 
+static void
+echo_in_time(struct end *e)
+{
+	ck_assert(sconce_now(p.loop) >= earliest - 1e-6);
+	e->n = 0;				/* nothing deferred */
+	echo(e);
+}
+
+/* Each message wakes another nested run, and then the rest of the outer one. */
+static void
+nested_in_time(EV_P_ ev_timer *w, int revents)
+{
+	(void)revents;
+	ev_timer_stop(EV_A_ w);
+	for (int i = 0; i < 20; i++) {
+		sconce_write(&p.b.sock, "x", 1);
+		ev_run(EV_A_ EVRUN_NOWAIT);		/* which sends it */
+		earliest = clock_of(p.loop);
+		ev_run(EV_A_ EVRUN_NOWAIT);
+		ev_run(EV_A_ EVRUN_NOWAIT);
+	}
+	earliest = clock_of(p.loop);
+	sconce_timer_start(w->data, 0.001);
+}
+
+/* The time of hooks in a nested run is that behind its own wait. */
+START_TEST(test_own_nested_run_has_its_own_time)
+{
+	struct sconce_timer t;
+	ev_timer w;
+
+	open_own();
+	p.a.on.read = echo_in_time;
+	earliest = 0;
+	ev_timer_init(&w, nested_in_time, 0.001, 0);
+	w.data = &t;
+	ev_timer_start(ev, &w);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_uint_eq(p.b.in_len, 20);
+	pair_free(&p);
+}
+END_TEST
+
 /* Sends to b's peer and runs the ev_loop until all has come back. */
 static void
 nested_from_watcher(EV_P_ ev_timer *w, int revents)
@@ -665,6 +709,7 @@ t_suite(void)
 	tcase_add_loop_test(turns, test_own_application_breaks_before_the_wait, 0, 2);
 	tcase_add_test(nested, test_own_run_inside_ev_run_breaks_with_it);
 	tcase_add_test(nested, test_own_fork_in_a_watcher);
+	tcase_add_test(nested, test_own_nested_run_has_its_own_time);
 	tcase_add_test(nested, test_own_nested_run_in_a_watcher);
 	tcase_add_test(nested, test_own_nested_run_is_not_broken_by_us);
 	tcase_add_test(nested, test_own_nested_run_in_a_hook);

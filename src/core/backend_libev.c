@@ -505,7 +505,7 @@ libev_timer(int64_t deadline, void *ctx)
 	ev_unref(b->ev);
 }
 
-/* The time behind a wait.  libev has just read the clock too, and lets a timer that runs see it. */
+/* The time behind a wait: libev has just read the clock too, and a timer that runs shows it. */
 static inline int64_t
 turn_now(struct libev *b)
 {
@@ -523,6 +523,8 @@ invoke_turn(struct libev *b)
 	b->in_turn = b->begun = true;
 	sconce__begin(b->loop, turn_now(b));
 	ev_invoke_pending(b->ev);
+	if (unlikely(!b->in_turn))
+		b->iteration = ev_iteration(b->ev);	/* a nested run may have waited */
 	b->in_turn = b->begun = false;
 	if (b->many && !sconce__turn_over(b->loop))
 		ev_break(b->ev, EVBREAK_ONE);
@@ -536,7 +538,6 @@ invoke_nested(struct libev *b)
 	if (b->in_turn && b->loop->end_fed)
 		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
 	b->in_turn = false;
-	b->iteration = ev_iteration(b->ev);	/* it may have waited */
 	ev_invoke_pending(b->ev);
 }
 
