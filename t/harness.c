@@ -30,13 +30,25 @@ t_forks(void)
 	return fork == NULL || strcmp(fork, "no") != 0;
 }
 
-double
-t_seconds(void)
+static double
+clock_of(clockid_t id)
 {
 	struct timespec t;
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(id, &t);
 	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+double
+t_seconds(void)
+{
+	return clock_of(CLOCK_MONOTONIC);
+}
+
+double
+t_cpu_seconds(void)
+{
+	return clock_of(CLOCK_PROCESS_CPUTIME_ID);
 }
 
 void

@@ -14,8 +14,9 @@ Suite *t_suite(void);
  * The count is taken around the fixtures that are added to the case afterwards. */
 TCase *t_case(Suite *suite, const char *name);
 
-/* The monotonic clock. */
+/* The monotonic clock; and the CPU time of this process. */
 double t_seconds(void);
+double t_cpu_seconds(void);
 
 /* Adds a test that must end in SIGABRT: misuse that the library asserts.  Left out when tests do not run in
  * processes of their own (CK_FORK=no, valgrind), since it would take the others with it. */

@@ -7,7 +7,6 @@
 
 #include <check.h>
 #include <math.h>
-#include <time.h>
 
 #include <sconce/ev.h>
 #include <sconce/sconce.h>
@@ -15,15 +14,6 @@
 static struct sconce_loop *loop;
 static int64_t skew;			/* ns */
 static struct sconce_backend skewed;
-
-static inline double
-real_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static inline void
 setup(void)

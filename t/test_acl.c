@@ -11,7 +11,6 @@
 #include <net/if.h>
 #include <stdio.h>
 #include <string.h>
-#include <time.h>
 
 #include <sconce/acl.h>
 
@@ -397,11 +396,11 @@ START_TEST(test_check_endless_expression_is_a_denial)
 {
 	static const char *const endless[] = { "((a+)+)+(?<!a)", "(a|aa)+(?<!a)", "(a*)*(?<!a)", "((a?){30})*(?<!a)" };
 	char host[201];
-	struct timespec from, to;
+	double from;
 
 	memset(host, 'a', 200);
 	host[200] = '\0';
-	clock_gettime(CLOCK_MONOTONIC, &from);
+	from = t_seconds();
 	for (size_t i = 0; i < COUNT(endless); i++) {
 		char why[160];
 
@@ -421,8 +420,7 @@ START_TEST(test_check_endless_expression_is_a_denial)
 	add(SCONCE_ACL_DENY, "(([0-9a-f:]+)+)+(?<!6)");
 	ck_assert(!allows("2001:db8:1111:2222:3333:4444:5555:6666", "z"));
 	ck_assert(allows("::6", "z"));
-	clock_gettime(CLOCK_MONOTONIC, &to);
-	ck_assert_int_lt(to.tv_sec - from.tv_sec, 5);
+	ck_assert_double_lt(t_seconds() - from, 5);
 }
 END_TEST
 

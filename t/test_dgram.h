@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/dgram.h>
@@ -145,16 +144,6 @@ kit_pass(double secs)
 	skew += (int64_t)(secs * 1e9);
 	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
 	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
-}
-
-/* CPU seconds of this process. */
-static KIT_UNUSED double
-kit_cpu(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* ---- a datagram socket that notes what happens ---- */

@@ -420,20 +420,27 @@ nested_in_time(EV_P_ ev_timer *w, int revents)
 	sconce_timer_start(w->data, 0.001);
 }
 
-/* The time of hooks in a nested run is that behind its own wait. */
-START_TEST(test_own_nested_run_has_its_own_time)
+/* Runs the loop with a watcher of the application's, which starts the timer in its data when it is done. */
+static void
+run_with_watcher(void (*fn)(EV_P_ ev_timer *w, int revents))
 {
 	struct sconce_timer t;
 	ev_timer w;
 
+	ev_timer_init(&w, fn, 0.001, 0);
+	w.data = &t;
+	ev_timer_start(ev, &w);
+	sconce_timer_init(&t, p.loop, stop_timer, NULL);	/* nothing but the conversation wakes the nested run */
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+}
+
+/* The time of hooks in a nested run is that behind its own wait. */
+START_TEST(test_own_nested_run_has_its_own_time)
+{
 	open_own();
 	p.a.on.read = echo_in_time;
 	earliest = 0;
-	ev_timer_init(&w, nested_in_time, 0.001, 0);
-	w.data = &t;
-	ev_timer_start(ev, &w);
-	sconce_timer_init(&t, p.loop, stop_timer, NULL);
-	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	run_with_watcher(nested_in_time);
 	ck_assert_uint_eq(p.b.in_len, 20);
 	pair_free(&p);
 }
@@ -466,16 +473,9 @@ nested_from_watcher(EV_P_ ev_timer *w, int revents)
 /* An application's watcher runs the ev_loop: our sockets are served there, turns end there, and the run goes on afterwards. */
 START_TEST(test_own_nested_run_in_a_watcher)
 {
-	struct sconce_timer t;
-	ev_timer w;
-
 	open_own();
 	p.a.on.read = echo;
-	ev_timer_init(&w, nested_from_watcher, 0.001, 0);
-	w.data = &t;
-	ev_timer_start(ev, &w);
-	sconce_timer_init(&t, p.loop, stop_timer, NULL);	/* nothing but the conversation wakes the nested run */
-	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	run_with_watcher(nested_from_watcher);
 	ck_assert_int_eq(inner_ticks, 1);
 	ck_assert_uint_ge(p.b.in_len, 20);
 	pair_free(&p);

@@ -15,19 +15,9 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 static struct pair p;
-
-static double
-clock_of(clockid_t id)
-{
-	struct timespec t;
-
-	clock_gettime(id, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
 
 static void
 reset(int fd)
@@ -353,7 +343,7 @@ play(struct counted *done, struct counted *moved)
 	sconce_post_loop_add(p.loop, on_loop_post, NULL);
 	for (int turn = 0; turn < 30; turn++) {
 		sconce_loop_step(p.loop, 0);
-		for (double begin = clock_of(CLOCK_MONOTONIC); turn == 12 && clock_of(CLOCK_MONOTONIC) - begin < 0.003;)
+		for (double begin = t_seconds(); turn == 12 && t_seconds() - begin < 0.003;)
 			sconce_loop_step(p.loop, 0.001);	/* timers and timeouts */
 		if (turn == 3)
 			reset(kept[1]);
@@ -676,16 +666,16 @@ bring_about(enum idle_kind kind)
 static void
 stays_quiet(enum idle_kind kind)
 {
-	double wall = clock_of(CLOCK_MONOTONIC), cpu = clock_of(CLOCK_THREAD_CPUTIME_ID);
+	double wall = t_seconds(), cpu = t_cpu_seconds();
 
 	for (int i = 0; i < 10; i++) {
-		double begin = clock_of(CLOCK_MONOTONIC);
+		double begin = t_seconds();
 
 		ck_assert_msg(sconce_loop_step(p.loop, 0.02) == 0, "kind %d: %s", kind, p.log);
-		ck_assert_msg(clock_of(CLOCK_MONOTONIC) - begin > 0.0195, "kind %d: the wait ended early", kind);
+		ck_assert_msg(t_seconds() - begin > 0.0195, "kind %d: the wait ended early", kind);
 	}
-	wall = clock_of(CLOCK_MONOTONIC) - wall;
-	cpu = clock_of(CLOCK_THREAD_CPUTIME_ID) - cpu;
+	wall = t_seconds() - wall;
+	cpu = t_cpu_seconds() - cpu;
 	ck_assert_msg(cpu < 0.010, "kind %d: %g s of CPU in %g s", kind, cpu, wall);
 }
 
@@ -742,10 +732,10 @@ START_TEST(test_hazards_interrupted_calls_lose_nothing)
 	storm(true);
 	ck_assert_int_ge(sconce_write_ref(&p.a.sock, big, sizeof(big), NULL, NULL), 0);
 	PAIR_UNTIL(&p, p.b.in_len == sizeof(big));
-	begin = clock_of(CLOCK_MONOTONIC);
+	begin = t_seconds();
 	sconce_set_timeout(&p.a.sock, SCONCE_TIMEOUT_ALARM, 0.02);
 	PAIR_UNTIL(&p, p.a.timeouts == 1);
-	ck_assert_double_ge(clock_of(CLOCK_MONOTONIC) - begin, 0.0199);
+	ck_assert_double_ge(t_seconds() - begin, 0.0199);
 	storm(false);
 	ck_assert_int_gt(alarms, 5);
 	ck_assert(bytes_are(p.b.in, p.b.in_len, 3));
@@ -868,7 +858,7 @@ START_TEST(test_hazards_signal_storm_and_endless_calls)
 	sconce_defer(p.loop, NULL, defer_for_ever, &calls);
 	bytes_fill(big, sizeof(big), 9);
 	ck_assert_int_ge(sconce_write(&p.a.sock, big, sizeof(big)), 0);
-	for (double begin = clock_of(CLOCK_MONOTONIC); clock_of(CLOCK_MONOTONIC) - begin < 10 &&
+	for (double begin = t_seconds(); t_seconds() - begin < 10 &&
 	    !(p.b.in_len == sizeof(big) && signals_told > 10);)
 		sconce_loop_step(p.loop, 0.002);
 	ck_assert_uint_eq(p.b.in_len, sizeof(big));

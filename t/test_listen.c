@@ -1068,15 +1068,6 @@ START_TEST(test_listen_event_fail_closes_or_is_missing)
 }
 END_TEST
 
-static double
-cpu_seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* In a process that may open 64 fds: more callers than that. */
 static void
 child_of_64_fds(void)
@@ -1114,13 +1105,13 @@ child_of_64_fds(void)
 	ck_assert_int_eq(server.fail_errnum, EMFILE);
 	ck_assert_int_gt(server.accepts, 5);
 	ck_assert_int_lt(server.accepts, 64);
-	cpu = cpu_seconds();
+	cpu = t_cpu_seconds();
 	until = sconce_now(loop) + 1;
 	for (int turns = 0; sconce_now(loop) < until; turns++) {
 		ck_assert_int_ge(sconce_loop_step(loop, 0.5), 0);
 		ck_assert_int_lt(turns, 50);	/* a loop that spun would turn a million times */
 	}
-	ck_assert(cpu_seconds() - cpu < 0.3);
+	ck_assert(t_cpu_seconds() - cpu < 0.3);
 	ck_assert_int_eq(server.fails, 1);
 	for (int i = 0; i < 10; i++)	/* freed behind the loop's back: the next try finds them */
 		close(fds[--count]);

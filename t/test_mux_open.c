@@ -371,12 +371,12 @@ START_TEST(test_accept_without_fds_is_one_error)
 	low.rlim_cur = (rlim_t)peer + 1;		/* (lower numbers are in use) */
 	setrlimit(RLIMIT_NOFILE, &low);
 	ev = mux_expect(SCONCE_EVENT_ERROR);
-	cpu = cpu_seconds();
+	cpu = t_cpu_seconds();
 	ck_assert_ptr_eq(ev.handle, l);
 	ck_assert_int_eq(ev.fail.errnum, EMFILE);
 	ck_assert_str_eq(ev.fail.operation, "accept");
 	ck_assert_int_eq(sconce_mux_next(m, 0.12, &ev), 0);
-	ck_assert(cpu_seconds() - cpu < 0.05);
+	ck_assert(t_cpu_seconds() - cpu < 0.05);
 	setrlimit(RLIMIT_NOFILE, &old);
 	mux_expect(SCONCE_EVENT_ACCEPTED);
 	ck_assert_int_eq(tracks[0].errors, 1);

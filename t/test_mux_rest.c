@@ -32,23 +32,23 @@ static void
 others_turn(int how)
 {
 	struct sconce_event ev;
-	double end = seconds() + 0.05;
+	double end = t_seconds() + 0.05;
 
 	if (how == 0) {
 		ck_assert_int_eq(sconce_mux_next(other, 0.05, &ev), 0);
 		return;
 	}
-	while (seconds() < end)
-		ck_assert_int_ge(sconce_loop_step(loop, end - seconds()), 0);
+	while (t_seconds() < end)
+		ck_assert_int_ge(sconce_loop_step(loop, end - t_seconds()), 0);
 }
 
 static void
 others_turn_in_peace(int how)
 {
-	double cpu = cpu_seconds();
+	double cpu = t_cpu_seconds();
 
 	others_turn(how);
-	ck_assert_msg(cpu_seconds() - cpu < 0.02, "%g s", cpu_seconds() - cpu);
+	ck_assert_msg(t_cpu_seconds() - cpu < 0.02, "%g s", t_cpu_seconds() - cpu);
 }
 
 static struct sconce_mux_handle *
@@ -158,9 +158,9 @@ START_TEST(test_rest_closing_handle_costs_nothing)
 	sconce_mux_close_flush(h, 5);
 	others_turn_in_peace(0);
 	mux_expect(SCONCE_EVENT_CLOSING);
-	cpu = cpu_seconds();
+	cpu = t_cpu_seconds();
 	ck_assert_int_eq(sconce_mux_next(m, 0.05, &ev), 0);	/* it waits for the peer to end */
-	ck_assert_msg(cpu_seconds() - cpu < 0.02, "%g s", cpu_seconds() - cpu);
+	ck_assert_msg(t_cpu_seconds() - cpu < 0.02, "%g s", t_cpu_seconds() - cpu);
 	close(peer);
 	mux_expect(SCONCE_EVENT_CLOSED);
 }
@@ -253,9 +253,9 @@ START_TEST(test_pause_manual_handle_tells_nothing)
 	sconce_mux_pause(h);
 	mux_settle();
 	mux_forget();
-	cpu = cpu_seconds();
+	cpu = t_cpu_seconds();
 	ck_assert_int_eq(sconce_mux_next(m, 0.05, &ev), 0);
-	ck_assert_msg(cpu_seconds() - cpu < 0.02, "%g s", cpu_seconds() - cpu);
+	ck_assert_msg(t_cpu_seconds() - cpu < 0.02, "%g s", t_cpu_seconds() - cpu);
 	sconce_mux_resume(h);
 	MUX_UNTIL(strstr(order, o->manual_read ? "can_read" : "can_write") != NULL);
 	close(peer);

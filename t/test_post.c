@@ -6,7 +6,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/sconce.h>
@@ -57,7 +56,7 @@ START_TEST(test_post_other_thread_wakes_loop)
 {
 	struct note n = { .ran = 0 };
 	pthread_t thread;
-	double begin = real_now();
+	double begin = t_seconds();
 
 	sconce_loop_ref(loop);
 	pthread_create(&thread, NULL, post_thread, &n);
@@ -66,7 +65,7 @@ START_TEST(test_post_other_thread_wakes_loop)
 	pthread_join(thread, NULL);
 	ck_assert_int_eq(n.ran, 1);
 	ck_assert(pthread_equal(n.thread, pthread_self()));
-	ck_assert_double_lt(real_now() - begin, 10);
+	ck_assert_double_lt(t_seconds() - begin, 10);
 	sconce_loop_unref(loop);
 }
 END_TEST
@@ -168,10 +167,10 @@ starved_init(struct starved *s)
 static void
 starved_run(struct starved *s, const int *ran)
 {
-	double begin = real_now();
+	double begin = t_seconds();
 	int before = *ran, turns = 0;
 
-	while ((s->reads < 5 || s->timers < 1) && real_now() - begin < 5) {
+	while ((s->reads < 5 || s->timers < 1) && t_seconds() - begin < 5) {
 		ck_assert_int_ge(sconce_loop_step(loop, -1), 1);
 		turns++;
 	}
@@ -280,12 +279,12 @@ poster_thread(void *arg)
 START_TEST(test_post_eight_threads_in_order)
 {
 	struct poster *p = calloc(THREADS, sizeof(*p));
-	double begin = real_now();
+	double begin = t_seconds();
 
 	arrived = 0;
 	for (int i = 0; i < THREADS; i++)
 		ck_assert_int_eq(pthread_create(&p[i].thread, NULL, poster_thread, &p[i]), 0);
-	while (arrived < THREADS * POSTS && real_now() - begin < 15)
+	while (arrived < THREADS * POSTS && t_seconds() - begin < 15)
 		ck_assert_int_ge(sconce_loop_step(loop, 15), 0);
 	for (int i = 0; i < THREADS; i++) {
 		void *failed;
@@ -295,7 +294,7 @@ START_TEST(test_post_eight_threads_in_order)
 		ck_assert_int_eq(p[i].expected, POSTS);
 	}
 	ck_assert_int_eq(arrived, THREADS * POSTS);
-	ck_assert_double_lt(real_now() - begin, 14);
+	ck_assert_double_lt(t_seconds() - begin, 14);
 	free(p);
 }
 END_TEST

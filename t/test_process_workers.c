@@ -1,7 +1,6 @@
 /* Several processes: the master and its workers. */
 #include "test_process.h"
 
-#include <time.h>
 
 enum { WORKERS = 3 };
 
@@ -105,16 +104,6 @@ START_TEST(test_workers_dead_one_is_made_again)
 }
 END_TEST
 
-/* Seconds, of a clock that only moves forward. */
-static double
-seconds(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
-}
-
 /* When one of them cannot start at the beginning nothing does, and the exit status says so, in the background too. */
 START_TEST(test_workers_bad_start_is_told)
 {
@@ -138,12 +127,12 @@ START_TEST(test_workers_bad_one_is_not_made_all_the_time)
 	process_exec(&v, (const char *const[]){ "--listen=127.0.0.1:0", "--processes=2", "--dying_worker", NULL }, NULL);
 	v.port = atoi(kit_log(&v, "bound 127.0.0.1:"));
 	kit_log(&v, "worker 1 is ");
-	began = seconds();
+	began = t_seconds();
 	for (int i = 0; i < 3; i++) {
 		kit_log(&v, "has ended with status 1");
 		kit_log(&v, "worker 1 is ");
 	}
-	ck_assert(seconds() - began >= 0.65);
+	ck_assert(t_seconds() - began >= 0.65);
 	kit_log(&v, "has ended with status 1");		/* and the next one is not due for 0.8 s */
 	c = kit_connect(&v);
 	ck_assert_int_eq(ask_number(c, "worker"), 0);

@@ -202,13 +202,13 @@ close_both(void)
 static void
 sleeps(void)
 {
-	double cpu = kit_cpu();
+	double cpu = t_cpu_seconds();
 	int turns = 0;
 
 	for (int i = 0; i < 5; i++)
 		turns += sconce_loop_step(loop, 0.02);
 	ck_assert_int_le(turns, 3);
-	ck_assert_msg(kit_cpu() - cpu < 0.06, "%f s of CPU", kit_cpu() - cpu);
+	ck_assert_msg(t_cpu_seconds() - cpu < 0.06, "%f s of CPU", t_cpu_seconds() - cpu);
 }
 
 /* ---- receiving ---- */

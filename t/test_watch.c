@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/ev.h>
@@ -39,15 +38,6 @@ static void
 turn(void)
 {
 	ck_assert_int_ge(sconce_loop_step(loop, 0), 0);
-}
-
-static double
-cpu_now(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
 /* A watch that notes what it is told, and does what it is told. */
@@ -236,10 +226,10 @@ START_TEST(test_watch_hang_up_told_when_nothing_watched)
 	ck_assert_int_ge(sconce_loop_step(loop, 10), 1);
 	ck_assert_int_eq(p.calls, 1);
 	ck_assert_uint_eq(p.events, SCONCE_HUP);
-	begin = cpu_now();
+	begin = t_cpu_seconds();
 	for (int i = 0; i < 5; i++)
 		ck_assert_int_eq(sconce_loop_step(loop, 0.02), 0);
-	ck_assert_double_lt(cpu_now() - begin, 0.05);
+	ck_assert_double_lt(t_cpu_seconds() - begin, 0.05);
 	sconce_watch_stop(&p.watch);
 }
 END_TEST

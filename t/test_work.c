@@ -11,7 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <sconce/ev.h>
@@ -322,7 +321,7 @@ reap(pid_t pid)
 static int
 forked_child(struct job *j)
 {
-	double begin = real_now();
+	double begin = t_seconds();
 	int worked = 0, cancelled = 0;
 
 	gate_reset(true);
@@ -330,7 +329,7 @@ forked_child(struct job *j)
 	pthread_cond_init(&gate.changed, NULL);
 	if (sconce_loop_fork(loop) != 0)
 		return 1;
-	while (sconce_loop_step(loop, 1) >= 0 && real_now() - begin < 10) {
+	while (sconce_loop_step(loop, 1) >= 0 && t_seconds() - begin < 10) {
 		int done = 0;
 
 		for (int i = 0; i < 6; i++)
