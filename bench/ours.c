@@ -343,12 +343,13 @@ target_event_connect(struct sconce_sock *s, int errnum)
 {
 	struct pair *p = pair_of(s);
 
-	if (errnum == 0) {
-		sconce_set_timeout(&p->client, SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
-		sconce_set_timeout(&p->target, SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
-		sconce_relay(&p->client, &p->target, pair_done, p);
-	} else
+	if (errnum != 0) {
 		sconce_close(s, SCONCE_REASON_CONNECT);
+		return;
+	}
+	sconce_set_timeout(&p->client, SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
+	sconce_set_timeout(&p->target, SCONCE_TIMEOUT_INPUT, IDLE_SECONDS);
+	sconce_relay(&p->client, &p->target, pair_done, p);
 }
 
 /* Nothing to do: what has arrived is still passed on, and pair_done closes. */

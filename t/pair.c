@@ -633,7 +633,7 @@ static int
 fault_pipe2(int fds[2], int flags, void *ctx)
 {
 	fault.pipe2++;
-	return sconce_backend_libev()->pipe2(fds, flags, ctx);
+	return fault.small_pipes ? pipe2(fds, flags) : sconce_backend_libev()->pipe2(fds, flags, ctx);
 }
 
 static int

@@ -179,6 +179,7 @@ struct fault {
 	long alloc_fail;		/* so many allocations work, then one fails ...; 0: none fails, 1: the next */
 	bool alloc_fail_all;		/* ... and all later ones too */
 	bool no_splice;			/* EINVAL */
+	bool small_pipes;		/* as where they may not be enlarged */
 
 	/* counted, see fault_reset() */
 	unsigned send, sendmsg, writev, sendfile, splice, recv, readv, pread, pipe2, arm, watch_hup, shutdown, close, setsockopt;

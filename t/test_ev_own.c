@@ -446,6 +446,99 @@ START_TEST(test_own_nested_run_has_its_own_time)
 }
 END_TEST
 
+static uint64_t turn_seen;		/* 0: nothing to compare */
+static int early;			/* turns that had begun before the wait */
+
+static void
+look_before_wait(EV_P_ ev_prepare *w, int revents)
+{
+	(void)EV_A, (void)w, (void)revents;
+	if (turn_seen != 0 && p.loop->turn != turn_seen)
+		early++;
+	turn_seen = 0;
+}
+
+static void
+run_nested(EV_P)
+{
+	ev_run(EV_A_ EVRUN_NOWAIT);
+	turn_seen = p.loop->turn;
+}
+
+static void
+run_nested_in_hook(struct sconce_loop *l, void *arg, int status)
+{
+	(void)l, (void)arg, (void)status;
+	run_nested(ev);
+}
+
+static void
+run_nested_or_defer(EV_P_ ev_timer *w, int revents)
+{
+	(void)revents;
+	if (w->data != NULL)
+		sconce_defer(p.loop, NULL, run_nested_in_hook, NULL);	/* at the turn's end */
+	else
+		run_nested(EV_A);
+	if (++ticks == 3) {
+		ev_timer_stop(EV_A_ w);
+		sconce_loop_stop(p.loop);
+	}
+}
+
+/* A nested run in which nothing of ours happens, in the middle of a turn or at its end, does not make the next one begin
+ * before its wait, which a prepare watcher would see. */
+START_TEST(test_own_nested_run_of_others_begins_no_turn)
+{
+	ev_prepare look;
+	ev_timer w;
+
+	open_own();
+	ev_prepare_init(&look, look_before_wait);
+	ev_prepare_start(ev, &look);
+	ev_timer_init(&w, run_nested_or_defer, 0.001, 0.001);
+	w.data = _i == 0 ? NULL : &w;
+	ev_timer_start(ev, &w);
+	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
+	ck_assert_int_eq(ticks, 3);
+	ck_assert_int_eq(early, 0);
+	ev_prepare_stop(ev, &look);
+	pair_free(&p);
+}
+END_TEST
+
+static int completions;
+
+static void
+count_completion(struct sconce_sock *s, void *arg, int status)
+{
+	(void)s, (void)arg, (void)status;
+	completions++;
+}
+
+/* More than a turn's share of completions. */
+static void
+nested_for_many(EV_P_ ev_timer *w, int revents)
+{
+	(void)revents;
+	for (int i = 0; i < 100; i++)
+		sconce_write_cb(&p.a.sock, count_completion, NULL);
+	for (int runs = 0; runs < 10; runs++)
+		ev_run(EV_A_ EVRUN_NOWAIT);
+	ck_assert_int_eq(completions, 100);
+	sconce_timer_start(w->data, 0.001);
+}
+
+/* What waits for the next turn goes on in a nested run's. */
+START_TEST(test_own_nested_run_has_turns)
+{
+	open_own();
+	run_with_watcher(nested_for_many);
+	ck_assert_int_eq(completions, 100);
+	pair_free(&p);
+}
+END_TEST
+
 /* Sends to b's peer and runs the ev_loop until all has come back. */
 static void
 nested_from_watcher(EV_P_ ev_timer *w, int revents)
@@ -710,6 +803,8 @@ t_suite(void)
 	tcase_add_test(nested, test_own_run_inside_ev_run_breaks_with_it);
 	tcase_add_test(nested, test_own_fork_in_a_watcher);
 	tcase_add_test(nested, test_own_nested_run_has_its_own_time);
+	tcase_add_loop_test(nested, test_own_nested_run_of_others_begins_no_turn, 0, 2);
+	tcase_add_test(nested, test_own_nested_run_has_turns);
 	tcase_add_test(nested, test_own_nested_run_in_a_watcher);
 	tcase_add_test(nested, test_own_nested_run_is_not_broken_by_us);
 	tcase_add_test(nested, test_own_nested_run_in_a_hook);

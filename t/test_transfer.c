@@ -317,12 +317,28 @@ START_TEST(test_transfer_slow_source)
 }
 END_TEST
 
+/* Whether this user may have them so: there is a limit to all of his together. */
+static bool
+pipes_are_large(void)
+{
+	int fds[2];
+	bool large;
+
+	ck_assert_int_eq(pipe(fds), 0);
+	large = fcntl(fds[1], F_SETPIPE_SZ, 1024 * 1024) >= 0;
+	close(fds[0]);
+	close(fds[1]);
+	return large;
+}
+
 /* A splice that brought no more than a packet of 64 KiB and the end of a message has brought all there was: it is not tried
  * again before the kernel tells of more.  Behind several packets it is. */
 START_TEST(test_transfer_splices_once_a_packet)
 {
 	size_t pieces = (size_t)_i + 1, n = pieces * 66000;
 
+	if (!pipes_are_large())
+		return;
 	sconce_transfer(&src->sock, &dst->sock, sizeof(big), NULL, NULL);
 	pair_quiet(&p);
 	fault_reset();
@@ -333,6 +349,25 @@ START_TEST(test_transfer_splices_once_a_packet)
 	PAIR_UNTIL(&p, out->in_len == n);
 	ck_assert(bytes_are(out->in, n, 0));
 	ck_assert_uint_eq(fault.splice, pieces == 1 ? 2 : 3);
+}
+END_TEST
+
+/* A pipe that could not be enlarged, and is full, does not end the turn's share. */
+START_TEST(test_transfer_small_pipes_are_filled_again)
+{
+	char bytes[66000];
+
+	fault.small_pipes = true;
+	sconce_transfer(&src->sock, &dst->sock, sizeof(big), NULL, NULL);
+	pair_quiet(&p);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(send(sconce_fd(&in->sock), big + i * 66000, 66000, 0), 66000);
+	out->reading = READ_NOTHING;
+	out->on.read = NULL;
+	pair_turn(&p, 1);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(recv(sconce_fd(&out->sock), bytes, sizeof(bytes), MSG_WAITALL | MSG_DONTWAIT), 66000);
+	fault.small_pipes = false;
 }
 END_TEST
 
@@ -956,6 +991,7 @@ t_suite(void)
 	tcase_add_loop_test(c, test_transfer_slow_destination, 0, 2);
 	tcase_add_test(c, test_transfer_slow_source);
 	tcase_add_loop_test(c, test_transfer_splices_once_a_packet, 0, 2);
+	tcase_add_test(c, test_transfer_small_pipes_are_filled_again);
 	tcase_add_test(c, test_transfer_destination_refuses_splice);
 	tcase_add_loop_test(c, test_transfer_pushed_back_first, 0, 2);
 	tcase_add_test(c, test_transfer_pushed_back_while_waiting);

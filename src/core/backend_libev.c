@@ -30,7 +30,7 @@
 
 #include <sconce/ev.h>
 
-enum { PIPE_SIZE = 1024 * 1024, HUP_BATCH = 64 };
+enum { PIPE_SIZE = 1024 * 1024, HUP_BATCH = 64, SECOND = 1000 * 1000 * 1000 };
 
 struct libev {
 	struct ev_loop *ev;
@@ -40,6 +40,8 @@ struct libev {
 	bool many;			/* in sconce__libev_turns() */
 	bool invoking;			/* in run_own(), libev's pending events */
 	bool in_turn;			/* and these behind a wait: the turn's end comes without being fed */
+	bool nested;			/* and in them, or in the turn's end, the application has run the loop */
+	bool same_clock;		/* libev's time is our backend's */
 	bool kept;			/* an ev_ref is held */
 	int wake_fd, hup_fd;
 	int fd_max;			/* memory for fds up to this was asked for */
@@ -78,7 +80,7 @@ libev_now(void *ctx)
 
 	(void)ctx;
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+	return (int64_t)t.tv_sec * SECOND + t.tv_nsec;
 }
 
 /* The first of our callbacks after a wait reads the clock and runs the timers that are due. */
@@ -308,6 +310,29 @@ watchers_stop(struct libev *b)
 	ev_io_stop(b->ev, &b->hup);
 }
 
+/* What libev takes for the time, while the timer runs. */
+static inline int64_t
+shown_time(struct libev *b)
+{
+	return (int64_t)((b->timer.at - ev_timer_remaining(b->ev, &b->timer)) * 1e9);
+}
+
+/* Not so in a table with a clock of its own, and in a libev that was built without the monotonic clock. */
+static bool
+has_same_clock(struct libev *b)
+{
+	int64_t off;
+
+	if (b->loop->be->now != libev_now)
+		return false;
+	ev_timer_set(&b->timer, 1, 0);
+	ev_timer_start(b->ev, &b->timer);
+	ev_now_update(b->ev);
+	off = libev_now(NULL) - shown_time(b);
+	ev_timer_stop(b->ev, &b->timer);
+	return off >= -SECOND && off <= SECOND;
+}
+
 static int
 libev_init(struct sconce_loop *loop, void *arg, void **ctx_out)
 {
@@ -332,6 +357,7 @@ libev_init(struct sconce_loop *loop, void *arg, void **ctx_out)
 	}
 	b->iteration = ev_iteration(b->ev);
 	watchers_init(b);
+	b->same_clock = b->own && has_same_clock(b);
 	watchers_start(b);
 	*ctx_out = b;
 	return 0;
@@ -509,11 +535,9 @@ libev_timer(int64_t deadline, void *ctx)
 static inline int64_t
 turn_now(struct libev *b)
 {
-	const struct sconce_loop *l = b->loop;
-
-	if (unlikely(!ev_is_active(&b->timer) || l->be->now != libev_now))
-		return l->be->now(l->ctx);
-	return (int64_t)((b->timer.at - ev_timer_remaining(b->ev, &b->timer)) * 1e9);
+	if (likely(b->same_clock && ev_is_active(&b->timer)))
+		return shown_time(b);
+	return b->loop->be->now(b->loop->ctx);
 }
 
 /* libev's pending events behind a wait: the middle of a turn. */
@@ -523,11 +547,12 @@ invoke_turn(struct libev *b)
 	b->in_turn = b->begun = true;
 	sconce__begin(b->loop, turn_now(b));
 	ev_invoke_pending(b->ev);
-	if (unlikely(!b->in_turn))
-		b->iteration = ev_iteration(b->ev);	/* a nested run may have waited */
 	b->in_turn = b->begun = false;
 	if (b->many && !sconce__turn_over(b->loop))
 		ev_break(b->ev, EVBREAK_ONE);
+	if (unlikely(b->nested))
+		b->iteration = ev_iteration(b->ev);	/* it may have waited */
+	b->nested = false;
 }
 
 /* The same in an application's nested run: the end of our turn does not follow, and what counted on that is fed. */
@@ -538,6 +563,7 @@ invoke_nested(struct libev *b)
 	if (b->in_turn && b->loop->end_fed)
 		ev_feed_event(b->ev, &b->end, EV_CUSTOM);
 	b->in_turn = false;
+	b->nested = true;
 	ev_invoke_pending(b->ev);
 }
 
@@ -712,11 +738,11 @@ libev_prepare(int fd, void *ctx)
 
 /* The system calls: a jump each. */
 #define PASS(type, name, params, args) \
-	static HOT type libev_##name params { (void)ctx; return name args; }
+	static type libev_##name params { (void)ctx; return name args; }
 
-PASS(ssize_t, recv, (int fd, void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
-PASS(ssize_t, send, (int fd, const void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
-PASS(ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags, void *ctx), (fd, msg, flags))
+PASS(HOT ssize_t, recv, (int fd, void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
+PASS(HOT ssize_t, send, (int fd, const void *buf, size_t len, int flags, void *ctx), (fd, buf, len, flags))
+PASS(HOT ssize_t, sendmsg, (int fd, const struct msghdr *msg, int flags, void *ctx), (fd, msg, flags))
 PASS(ssize_t, readv, (int fd, const struct iovec *iov, int count, void *ctx), (fd, iov, count))
 PASS(ssize_t, writev, (int fd, const struct iovec *iov, int count, void *ctx), (fd, iov, count))
 PASS(ssize_t, pread, (int fd, void *buf, size_t len, off_t offset, void *ctx), (fd, buf, len, offset))

@@ -9,7 +9,8 @@
 
 enum {
 	SPLICE_STEP = 1024 * 1024,
-	SPLICE_AGAIN = 96 * 1024,	/* after a splice of this size there may be more at once: it was several packets of TCP's 64 KiB */
+	SPLICE_AGAIN = 96 * 1024,	/* after a splice of this size there may be more at once: it was several packets of TCP's 64 KiB; */
+	PIPE_USUAL = 64 * 1024,		/* or it filled a pipe that could not be enlarged */
 	SMALL_TIMES = 4			/* short splices in a row, before copying */
 };
 
@@ -298,7 +299,7 @@ fill_pipe(struct sconce__transfer *t)
 		count_small(t);
 	else
 		t->small = 0;
-	return (size_t)n < step && (size_t)n < SPLICE_AGAIN ? PUMP_SOURCE : PUMP_DONE;
+	return (size_t)n < step && (size_t)n < SPLICE_AGAIN && n != PIPE_USUAL ? PUMP_SOURCE : PUMP_DONE;
 }
 
 /* The destination turns out not to take splices: what is in the pipe becomes an item in front of the transfer. */
@@ -455,7 +456,7 @@ flows(const struct sconce_sock *dst, const struct sconce__transfer *t)
 	    !(dst->_flags & (FL_STUCK | FL_WR_END | FL_DIRTY | SCONCE_PAUSE_CONNECTING | SCONCE_PAUSE_TRANSPORT));
 }
 
-/* What a step left to do; it came to `r`. */
+/* What a step left to do; it came to `r`.  (Out of line, but not rare.) */
 static __attribute__((noinline)) void
 flow_on(struct sconce_sock *dst, struct sconce__transfer *t, enum pump r, size_t budget)
 {
