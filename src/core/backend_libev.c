@@ -310,7 +310,7 @@ watchers_stop(struct libev *b)
 	ev_io_stop(b->ev, &b->hup);
 }
 
-/* What libev takes for the time, while the timer runs. */
+/* What libev takes for the time, while the timer runs.  (It has no call for that: ev_now() is the wall clock.) */
 static inline int64_t
 shown_time(struct libev *b)
 {
