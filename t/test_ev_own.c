@@ -353,6 +353,13 @@ START_TEST(test_own_run_inside_ev_run_breaks_with_it)
 }
 END_TEST
 
+static void
+read_and_stop(struct end *e)
+{
+	read_some(e);
+	sconce_loop_stop(p.loop);
+}
+
 static struct sconce_timer child_timer;
 
 /* The child goes on with the loop in a run of its own. */
@@ -370,9 +377,10 @@ fork_in_watcher(EV_P_ ev_timer *w, int revents)
 		if (sconce_loop_fork(p.loop) != 0)
 			_exit(1);
 		p.a.on.read = echo;
-		sconce_timer_start(&child_timer, 0.005);
+		p.b.on.read = read_and_stop;
+		sconce_timer_start(&child_timer, 2);	/* were it not echoed */
 		sconce_write(&p.b.sock, "x", 1);
-		_exit(sconce_loop_run(p.loop) == SCONCE_LOOP_STOPPED && p.b.in_len == 1 ? 0 : 2);
+		_exit(sconce_loop_run(p.loop) == SCONCE_LOOP_STOPPED && p.b.last == 1 ? 0 : 2);
 	}
 	ck_assert_int_eq(waitpid(pid, &status, 0), pid);
 	ck_assert_int_eq(status, 0);
@@ -458,32 +466,31 @@ look_before_wait(EV_P_ ev_prepare *w, int revents)
 	turn_seen = 0;
 }
 
+/* Then the watcher comes again, twice. */
 static void
-run_nested(EV_P)
+run_nested(struct sconce_loop *l, void *arg, int status)
 {
-	ev_run(EV_A_ EVRUN_NOWAIT);
-	turn_seen = p.loop->turn;
-}
-
-static void
-run_nested_in_hook(struct sconce_loop *l, void *arg, int status)
-{
-	(void)l, (void)arg, (void)status;
-	run_nested(ev);
-}
-
-static void
-run_nested_or_defer(EV_P_ ev_timer *w, int revents)
-{
-	(void)revents;
-	if (w->data != NULL)
-		sconce_defer(p.loop, NULL, run_nested_in_hook, NULL);	/* at the turn's end */
+	(void)status;
+	ev_run(ev, EVRUN_NOWAIT);
+	turn_seen = l->turn;
+	if (++ticks < 3)
+		ev_timer_start(ev, arg);
 	else
-		run_nested(EV_A);
-	if (++ticks == 3) {
-		ev_timer_stop(EV_A_ w);
-		sconce_loop_stop(p.loop);
-	}
+		sconce_loop_stop(l);
+}
+
+static void
+run_nested_now(EV_P_ ev_timer *w, int revents)
+{
+	(void)EV_A, (void)revents;
+	run_nested(p.loop, w, 0);
+}
+
+static void
+run_nested_later(EV_P_ ev_timer *w, int revents)
+{
+	(void)EV_A, (void)revents;
+	sconce_defer(p.loop, NULL, run_nested, w);	/* at the turn's end */
 }
 
 /* A nested run in which nothing of ours happens, in the middle of a turn or at its end, does not make the next one begin
@@ -494,10 +501,11 @@ START_TEST(test_own_nested_run_of_others_begins_no_turn)
 	ev_timer w;
 
 	open_own();
+	turn_seen = 0;
+	early = 0;
 	ev_prepare_init(&look, look_before_wait);
 	ev_prepare_start(ev, &look);
-	ev_timer_init(&w, run_nested_or_defer, 0.001, 0.001);
-	w.data = _i == 0 ? NULL : &w;
+	ev_timer_init(&w, _i == 0 ? run_nested_now : run_nested_later, 0.001, 0);
 	ev_timer_start(ev, &w);
 	ck_assert_int_eq(sconce_loop_run(p.loop), SCONCE_LOOP_STOPPED);
 	ck_assert_int_eq(ticks, 3);
@@ -533,6 +541,7 @@ nested_for_many(EV_P_ ev_timer *w, int revents)
 START_TEST(test_own_nested_run_has_turns)
 {
 	open_own();
+	completions = 0;
 	run_with_watcher(nested_for_many);
 	ck_assert_int_eq(completions, 100);
 	pair_free(&p);
