@@ -574,6 +574,12 @@ size_t sconce__gather_drop(struct sconce_sock *s);
 bool sconce__flush(struct sconce_sock *s, bool from_loop);
 /* The same for a queue of one small item, which nothing else is to follow.  False: there is more to do. */
 bool sconce__flush_lone(struct sconce_sock *s);
+/* A step may move more than was left of the flush's share. */
+static inline void
+spend(size_t *budget, size_t n)
+{
+	*budget -= n < *budget ? n : *budget;
+}
 /* Puts `n` bytes that the kernel refused at the front (or behind what is queued); never fails after sconce__reserve_spare(). */
 void sconce__keep_bytes(struct sconce_sock *s, const char *data, size_t n, bool front);
 /* The same for bytes that the caller puts there. */

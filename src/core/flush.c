@@ -336,7 +336,7 @@ send_file(struct sconce_sock *s, size_t *budget)
 	if (n > 0) {
 		it->len -= (uint64_t)n;
 		q->bytes -= (uint64_t)n;
-		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
+		spend(budget, (size_t)n);
 		took_some(s);
 		if (it->len == 0 && q->head == it)
 			sconce__finish_head(s, 0);

@@ -237,7 +237,7 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 	if (sent < 0)
 		sent = 0;
 	count_out(t, (size_t)n);
-	*budget -= (size_t)n < *budget ? (size_t)n : *budget;
+	spend(budget, (size_t)n);
 	if (sent > 0)
 		took_some(dst);
 	if (sent < n) {
@@ -249,6 +249,14 @@ copy_step(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 	return (size_t)n < step && !pushed_back && plain(t->src) ? PUMP_SOURCE : PUMP_DONE;
 }
 
+/* One of the two does not take splices. */
+static void
+copy_only(struct sconce__transfer *t)
+{
+	t->no_splice = true;
+	t->splice = false;
+}
+
 /* A splice from the source brought nothing. */
 static COLD enum pump
 no_input(struct sconce__transfer *t, ssize_t n)
@@ -258,8 +266,7 @@ no_input(struct sconce__transfer *t, ssize_t n)
 	if (errnum == EAGAIN)
 		return PUMP_SOURCE;
 	if (errnum == EINVAL || errnum == ENOSYS) {
-		t->no_splice = true;
-		t->splice = false;
+		copy_only(t);
 		return PUMP_DONE;
 	}
 	sconce__input_end(t->src, errnum);
@@ -310,8 +317,7 @@ unpipe(struct sconce_sock *dst, struct sconce__transfer *t)
 	struct iovec iov = { .iov_len = (size_t)t->in_pipe };
 	ssize_t n;
 
-	t->no_splice = true;
-	t->splice = false;
+	copy_only(t);
 	if (!sconce__reserve_spare(l, iov.iov_len)) {
 		sconce__sock_later(dst);		/* the bytes are safe in the pipe: tried again in the next turn */
 		return PUMP_BUDGET;
@@ -364,7 +370,7 @@ empty_pipe(struct sconce_sock *dst, struct sconce__transfer *t, size_t *budget)
 		}
 		t->in_pipe -= (uint64_t)n;
 		count_out(t, (size_t)n);
-		*budget -= (size_t)n < *budget ? (size_t)n : *budget;
+		spend(budget, (size_t)n);
 		took_some(dst);
 	}
 	return PUMP_DONE;
